@@ -1,0 +1,38 @@
+import type { AuditEvent } from './audit.js';
+import type { AuthenticationRequest, Principal } from './identity.js';
+import type { RpcService } from './service.js';
+
+/** What a server gives the listeners it starts. */
+export interface ListenerHost {
+  /** The service to expose, middleware already around its handler. */
+  readonly service: RpcService;
+  /** Proves who is calling. Throws `RpcError` `unauthenticated`; has audited the failure by then. */
+  authenticate(request: AuthenticationRequest): Promise<Principal>;
+  /** Records a security event that did not come through a handler: a refused origin, a bad handshake. */
+  audit(event: AuditEvent): void;
+  /** Reports a failure that no caller is waiting for. */
+  onError(error: Error): void;
+  /** Counts a connection in or out, for `activeConnections`. */
+  connection(change: 1 | -1): void;
+  /** Largest message a listener accepts, in bytes. */
+  readonly maxMessageBytes: number;
+  /** Deepest nesting of objects and arrays in a message. */
+  readonly maxJsonDepth: number;
+  /** Most requests of one connection in progress at a time; further ones wait unread. */
+  readonly maxInFlight: number;
+}
+
+/**
+ * Turns bytes into requests for a service and results into bytes. Life: `listen`, then `drain` (accept
+ * nothing new, finish what runs), then `close`. Each may be called twice; `close` without `drain` cuts.
+ */
+export interface Listener {
+  /** Names the transport in contexts, audit and metrics. */
+  readonly name: string;
+  /** Where it listens once `listen` has resolved: a URL, a path, or `stdio:`. */
+  readonly endpoint: string | undefined;
+  listen(host: ListenerHost): Promise<void>;
+  /** Accepts nothing new and resolves when what was in progress is done or `deadlineMs` is over. */
+  drain(deadlineMs: number): Promise<void>;
+  close(): Promise<void>;
+}

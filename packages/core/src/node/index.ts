@@ -1,0 +1,2 @@
+export type { HttpUpgradeListener } from './http-upgrade-listener.js';
+export { isLoopbackAddress, RequestGuard, type RequestGuardOptions } from './request-guard.js';

@@ -1,0 +1,59 @@
+import { localhostAllowedHostnames, localhostAllowedOrigins, validateHostHeader, validateOriginHeader } from '@modelcontextprotocol/server';
+import { ConfigurationError, RpcError } from '../errors.js';
+
+/** Options of {@link RequestGuard}. */
+export interface RequestGuardOptions {
+  /** The address listened on, such as `127.0.0.1`. */
+  readonly bindAddress: string;
+  /**
+   * Hostnames accepted in `Host`, without port; IPv6 in brackets. Default on a loopback address:
+   * `localhost`, `127.0.0.1`, `[::1]`. Required on any other.
+   */
+  readonly allowedHosts?: readonly string[];
+  /**
+   * Hostnames accepted in `Origin`. Requests without `Origin`, which do not come from a browser, pass.
+   * Default: the loopback names on a loopback address, else none.
+   */
+  readonly allowedOrigins?: readonly string[];
+}
+
+/**
+ * Refuses requests that a web page could have been tricked into sending: a `Host` this server does not
+ * go by (DNS rebinding) or a foreign `Origin` (MCP 2026-07-28, transports/streamable-http, "Security").
+ */
+export class RequestGuard {
+  readonly #hosts: string[];
+  readonly #origins: string[];
+
+  /** @throws ConfigurationError when the address is not loopback and `allowedHosts` is not given. */
+  constructor({ bindAddress, allowedHosts, allowedOrigins }: RequestGuardOptions) {
+    const loopback = isLoopbackAddress(bindAddress);
+    if (allowedHosts === undefined && !loopback) {
+      throw new ConfigurationError(
+        'allowedHosts',
+        `required when listening on ${bindAddress}: the hostnames clients use to reach this server`,
+      );
+    }
+    this.#hosts = [...(allowedHosts ?? localhostAllowedHostnames())];
+    this.#origins = [...(allowedOrigins ?? (loopback ? localhostAllowedOrigins() : []))];
+  }
+
+  /** @throws RpcError `forbidden` naming the header that was refused. */
+  check(headers: { readonly host?: string | undefined; readonly origin?: string | undefined }): void {
+    if (!validateHostHeader(headers.host, this.#hosts).ok) {
+      throw new RpcError('forbidden', 'Host: this server does not go by the name in the Host header (option allowedHosts)', {
+        auditReason: 'foreign host',
+      });
+    }
+    if (headers.origin !== undefined && !validateOriginHeader(headers.origin, this.#origins).ok) {
+      throw new RpcError('forbidden', 'Origin: requests from this web origin are not accepted (option allowedOrigins)', {
+        auditReason: 'foreign origin',
+      });
+    }
+  }
+}
+
+/** True for 127.0.0.0/8, ::1 and `localhost`. */
+export function isLoopbackAddress(address: string): boolean {
+  return address === 'localhost' || address === '::1' || /^(::ffff:)?127\.\d+\.\d+\.\d+$/.test(address);
+}

@@ -1,0 +1,5 @@
+export { type ChannelTransport, type ServeChannelOptions, type ServedChannel, serveChannel } from './channel.js';
+export { type Connection, connectionOf, toAuthInfo } from './connection.js';
+export { type HostOptions, hostSdkServer, hostSdkV1Server, type SdkV1Server } from './host.js';
+export { toSdkFactory } from './service-server.js';
+export { authorizeListen } from './subscriptions.js';

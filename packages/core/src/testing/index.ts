@@ -1,0 +1,3 @@
+export { testContext, testPrincipal } from './context.js';
+export type { ContractCase } from './contract.js';
+export { ManualClock, settle } from './manual-clock.js';

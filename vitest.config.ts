@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config';
+
+// Tests import the packages' sources through this export condition, so they need no build.
+const conditions = ['@mcp-blocks/source', 'node', 'import', 'default'];
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions, externalConditions: conditions } },
+  test: {
+    include: ['packages/*/test/**/*.test.ts', 'apps/*/test/**/*.test.ts', 'tools/*/test/**/*.test.ts'],
+    testTimeout: 20_000,
+    hookTimeout: 60_000,
+    restoreMocks: true,
+    pool: 'forks',
+  },
+});
