@@ -7,6 +7,8 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
+    // Real Redis and etcd for every run; about half a second.
+    globalSetup: ['./tools/services/src/vitest-setup.ts'],
     include: ['packages/*/test/**/*.test.ts', 'apps/*/test/**/*.test.ts', 'tools/*/test/**/*.test.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,

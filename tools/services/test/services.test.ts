@@ -1,0 +1,140 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+import { DEFINITIONS } from '../src/definitions.ts';
+import { freePorts } from '../src/free-ports.ts';
+import { findLauncher, type Machine } from '../src/launcher.ts';
+import { startServices } from '../src/services.ts';
+
+const CLI = fileURLToPath(new URL('../src/cli.ts', import.meta.url));
+
+function portOpen(url: string): Promise<boolean> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve) => {
+    const socket = connect({ host: hostname, port: Number(port) }, () => resolve(socket.destroy() !== undefined));
+    socket.once('error', () => resolve(false));
+  });
+}
+
+it('gives different ports', async () => {
+  const ports = await freePorts(20);
+  expect(new Set(ports).size).toBe(20);
+});
+
+it('starts both servers, each answering at the URL it is announced with, and leaves nothing behind', async () => {
+  const services = await startServices(['redis', 'etcd'], {});
+  const { MCP_BLOCKS_REDIS_URL: redis, MCP_BLOCKS_ETCD_URL: etcd } = services.env;
+  expect(await DEFINITIONS.redis.answers(Number(new URL(redis!).port))).toBe(true);
+  expect(await DEFINITIONS.etcd.answers(Number(new URL(etcd!).port))).toBe(true);
+  await services.stop();
+  await services.stop();
+  expect([await portOpen(redis!), await portOpen(etcd!)]).toEqual([false, false]);
+});
+
+it('uses a server given in the environment and starts none', async () => {
+  const noMachine = new Proxy({} as Machine, { get: () => expect.unreachable('the machine was searched') });
+  const services = await startServices(['redis'], { MCP_BLOCKS_REDIS_URL: 'redis://elsewhere:1' }, noMachine);
+  expect(services.env).toEqual({ MCP_BLOCKS_REDIS_URL: 'redis://elsewhere:1' });
+  await services.stop();
+});
+
+describe('the search for a server', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mcp-blocks-search-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const executable = (name: string) => {
+    writeFileSync(join(folder, name), '#!/bin/sh\n');
+    chmodSync(join(folder, name), 0o755);
+  };
+  const machine = (succeeds: (line: string) => boolean, isRoot = false) => {
+    const commands: string[] = [];
+    return {
+      commands,
+      searchPath: folder,
+      platform: 'linux',
+      isRoot,
+      log: () => {},
+      succeeds: (command: string, args: readonly string[]) => {
+        const line = [command, ...args].join(' ');
+        commands.push(line);
+        return succeeds(line);
+      },
+    };
+  };
+
+  it('says what to install when nothing is there', () => {
+    expect(() =>
+      findLauncher(
+        DEFINITIONS.redis,
+        machine(() => false),
+      ),
+    ).toThrow(/redis-server is not on PATH.*apt-get install redis-server.*MCP_BLOCKS_REDIS_URL/s);
+  });
+
+  it('falls back to Docker', () => {
+    expect(
+      findLauncher(
+        DEFINITIONS.etcd,
+        machine((line) => line === 'docker info'),
+      ),
+    ).toEqual({ kind: 'docker' });
+  });
+
+  it.each([
+    ['as root', true, /^sh -c /],
+    ['through sudo', false, /^sudo -n sh -c /],
+  ])("installs Debian's package %s", (_how, isRoot, command) => {
+    executable('apt-get');
+    const debian = machine((line) => {
+      if (line.includes('apt-get install')) executable('redis-server');
+      return true;
+    }, isRoot);
+    try {
+      expect(findLauncher(DEFINITIONS.redis, debian)).toEqual({ kind: 'executable', path: join(folder, 'redis-server') });
+      expect(debian.commands.at(-1)).toMatch(command);
+    } finally {
+      rmSync(join(folder, 'redis-server'), { force: true });
+      rmSync(join(folder, 'apt-get'));
+    }
+  });
+
+  it('prefers what is on PATH', () => {
+    executable('etcd');
+    const there = machine(() => true);
+    expect(findLauncher(DEFINITIONS.etcd, there)).toEqual({ kind: 'executable', path: join(folder, 'etcd') });
+    expect(there.commands).toEqual([]);
+  });
+});
+
+describe('the command', () => {
+  const env = { ...process.env, MCP_BLOCKS_REDIS_URL: '' };
+
+  it('runs a command with the URLs and ends with its exit code', () => {
+    const { status, stdout } = spawnSync(process.execPath, [CLI, 'redis', '--', 'sh', '-c', 'echo $MCP_BLOCKS_REDIS_URL; exit 3'], {
+      encoding: 'utf8',
+      env,
+    });
+    expect(stdout).toMatch(/^redis:\/\/127\.0\.0\.1:\d+\n$/);
+    expect(status).toBe(3);
+  });
+
+  it('refuses an unknown service', () => {
+    const { status, stderr } = spawnSync(process.execPath, [CLI, 'mongo'], { encoding: 'utf8', env });
+    expect(status).toBe(2);
+    expect(stderr).toContain("There is no service 'mongo'");
+  });
+
+  it('takes the servers with it even when it is killed', async () => {
+    const cli = spawn(process.execPath, [CLI, 'redis'], { env, stdio: ['ignore', 'pipe', 'ignore'] });
+    const line = await new Promise<string>((resolve) => cli.stdout.once('data', (data: Buffer) => resolve(data.toString())));
+    const url = line.trim().replace('export MCP_BLOCKS_REDIS_URL=', '');
+    expect(await portOpen(url)).toBe(true);
+    cli.kill('SIGKILL');
+    // Another process ends it: there is nothing to await but its effect.
+    while (await portOpen(url)) await sleep(10);
+  });
+});
