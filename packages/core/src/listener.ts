@@ -1,4 +1,5 @@
 import type { AuditEvent } from './audit.js';
+import type { Clock } from './clock.js';
 import type { AuthenticationRequest, Principal } from './identity.js';
 import type { RpcService } from './service.js';
 
@@ -20,6 +21,14 @@ export interface ListenerHost {
   readonly maxJsonDepth: number;
   /** Most requests of one connection in progress at a time; further ones wait unread. */
   readonly maxInFlight: number;
+  /** The server's clock, for timeouts and expiry. Default: the machine's. */
+  readonly clock?: Clock;
+  /** Whether the server takes requests: false while it starts and drains. Absent: always. */
+  ready?(): boolean;
+  /** Whether one more connection fits the server's limit; a listener closes the one it is asked about if not. Absent: always. */
+  hasCapacity?(): boolean;
+  /** Tells the server that this listener has ended by itself: its one peer, such as stdio's, is gone. */
+  ended?(): void;
 }
 
 /**

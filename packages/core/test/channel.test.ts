@@ -39,7 +39,7 @@ describe('the bound on requests in progress', () => {
     await settle();
     expect(running).toHaveLength(3);
     expect(wire.resume).toHaveBeenCalled();
-    running.forEach(({ release }) => release());
+    for (const { release } of running) release();
     await Promise.all(calls);
     await served.idle();
     expect(served.inFlight).toBe(0);

@@ -14,7 +14,11 @@ describe('compose', () => {
         order.push(`${name} out`);
         return result;
       };
-    const handler = compose(async () => (order.push('handler'), {}), [named('a'), named('b')]);
+    const inner = async () => {
+      order.push('handler');
+      return {};
+    };
+    const handler = compose(inner, [named('a'), named('b')]);
     await handler({ method: 'ping', params: {} }, testContext());
     expect(order).toEqual(['a in', 'b in', 'handler', 'b out', 'a out']);
   });

@@ -26,8 +26,12 @@ export function toAuthInfo(connection: Connection): AuthInfo {
   };
 }
 
+/** The connection packed by {@link toAuthInfo}, if there is one. */
+export function carriedConnection(authInfo: AuthInfo | undefined): Connection | undefined {
+  return authInfo?.extra?.[EXTRA] as Connection | undefined;
+}
+
 /** The connection packed by {@link toAuthInfo}; an anonymous one where there is none. */
 export function connectionOf(authInfo: AuthInfo | undefined): Connection {
-  const connection = authInfo?.extra?.[EXTRA] as Connection | undefined;
-  return connection ?? { principal: anonymous, transport: 'unknown' };
+  return carriedConnection(authInfo) ?? { principal: anonymous, transport: 'unknown' };
 }

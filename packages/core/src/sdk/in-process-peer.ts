@@ -51,8 +51,14 @@ export class InProcessPeer {
       signal?.addEventListener('abort', onAbort, { once: true });
       const done = () => signal?.removeEventListener('abort', onAbort);
       this.#pending.set(id, {
-        resolve: (result) => (done(), resolve(result)),
-        reject: (error) => (done(), reject(error)),
+        resolve(result) {
+          done();
+          resolve(result);
+        },
+        reject(error) {
+          done();
+          reject(error);
+        },
       });
       this.#deliver({ jsonrpc: '2.0', id, method, params } as JSONRPCMessage);
     });

@@ -4,7 +4,7 @@ import { eraOf, LEGACY_PROTOCOL_VERSION, META, MODERN_PROTOCOL_VERSION } from '.
 import type { RpcContext, RpcResult, TraceContext } from '../rpc.js';
 import type { RpcService, ServiceEvent } from '../service.js';
 import { toWireError } from '../wire.js';
-import { type Connection, connectionOf } from './connection.js';
+import { type Connection, carriedConnection, connectionOf } from './connection.js';
 
 /** The request methods a service must answer for each capability it declares. */
 const METHODS: Readonly<Record<string, readonly string[]>> = {
@@ -56,9 +56,11 @@ export function toSdkFactory(service: RpcService, connection?: Connection): McpS
   };
 }
 
-function bind(mcp: McpServer, service: RpcService, connection: Connection, era: 'modern' | 'legacy'): void {
+function bind(mcp: McpServer, service: RpcService, opened: Connection, era: 'modern' | 'legacy'): void {
   const { server } = mcp;
   const answer = async (method: string, params: JsonObject | undefined, context: ServerContext): Promise<RpcResult> => {
+    // In a legacy HTTP session every message is authenticated anew; its own identity counts, not the first one's.
+    const connection = carriedConnection(context.http?.authInfo) ?? opened;
     try {
       return await service.handler({ method, params: restoreParams(params, context) }, toRpcContext(mcp, connection, context, era));
     } catch (error) {
