@@ -8,6 +8,8 @@ export interface DiscoveryHarness {
   readonly discovery: Discovery;
   /** Makes `nodes` the complete list of a service in the backend. Resolves when the backend has it. */
   setNodes(service: string, nodes: readonly ServiceNode[]): Promise<void>;
+  /** Longest a watcher may wait to be told of a change, in milliseconds. Default: 5,000. */
+  readonly patienceMs?: number;
 }
 
 /** What {@link serviceRegistryContract} needs: two drivers over the same backend. */
@@ -15,6 +17,8 @@ export interface ServiceRegistryHarness {
   /** Fresh drivers, used by one case only and closed by it. */
   readonly registry: ServiceRegistry;
   readonly observer: Discovery;
+  /** As in {@link DiscoveryHarness}. */
+  readonly patienceMs?: number;
 }
 
 const PATIENCE_MS = 5_000;
@@ -33,46 +37,49 @@ export const discoveryContract: readonly ContractCase<DiscoveryHarness>[] = [
   contractCase('a service nobody entered has no nodes', async ({ discovery }) => {
     assert.deepEqual([...(await discovery.nodes('unknown'))], []);
   }),
-  contractCase('nodes are answered with every field they were entered with', async ({ discovery, setNodes }) => {
+  contractCase('nodes are answered with every field they were entered with', async ({ discovery, setNodes, patienceMs }) => {
     await setNodes('orders', [west, east]);
-    await eventually(async () => assert.deepEqual(byId(await discovery.nodes('orders')), byId([west, east])));
+    await eventually(patienceMs, async () => assert.deepEqual(byId(await discovery.nodes('orders')), byId([west, east])));
   }),
-  contractCase('a watcher is told the current list at once', async ({ discovery, setNodes }) => {
+  contractCase('a watcher is told the current list at once', async ({ discovery, setNodes, patienceMs }) => {
     await setNodes('orders', [west]);
-    const lists = new Lists();
+    const lists = new Lists(patienceMs);
     const stop = await discovery.watch('orders', lists.onChange);
     await lists.until([west]);
     await stop();
   }),
-  contractCase('a watcher of a service without nodes is told the empty list', async ({ discovery }) => {
-    const lists = new Lists();
+  contractCase('a watcher of a service without nodes is told the empty list', async ({ discovery, patienceMs }) => {
+    const lists = new Lists(patienceMs);
     const stop = await discovery.watch('orders', lists.onChange);
     await lists.until([]);
     await stop();
   }),
-  contractCase('a watcher is told the complete list after a node enters, changes and leaves', async ({ discovery, setNodes }) => {
-    const lists = new Lists();
-    const stop = await discovery.watch('orders', lists.onChange);
-    await setNodes('orders', [west]);
-    await lists.until([west]);
-    await setNodes('orders', [west, east]);
-    await lists.until([west, east]);
-    const moved = { ...west, url: 'http://10.0.0.9:8080/mcp' };
-    await setNodes('orders', [moved, east]);
-    await lists.until([moved, east]);
-    await setNodes('orders', [moved]);
-    await lists.until([moved]);
-    await setNodes('orders', []);
-    await lists.until([]);
-    await stop();
-  }),
-  contractCase('services do not see each other, also when one name begins with the other', async ({ discovery, setNodes }) => {
-    const lists = new Lists();
+  contractCase(
+    'a watcher is told the complete list after a node enters, changes and leaves',
+    async ({ discovery, setNodes, patienceMs }) => {
+      const lists = new Lists(patienceMs);
+      const stop = await discovery.watch('orders', lists.onChange);
+      await setNodes('orders', [west]);
+      await lists.until([west]);
+      await setNodes('orders', [west, east]);
+      await lists.until([west, east]);
+      const moved = { ...west, url: 'http://10.0.0.9:8080/mcp' };
+      await setNodes('orders', [moved, east]);
+      await lists.until([moved, east]);
+      await setNodes('orders', [moved]);
+      await lists.until([moved]);
+      await setNodes('orders', []);
+      await lists.until([]);
+      await stop();
+    },
+  ),
+  contractCase('services do not see each other, also when one name begins with the other', async ({ discovery, setNodes, patienceMs }) => {
+    const lists = new Lists(patienceMs);
     await setNodes('order', [west]);
     const stop = await discovery.watch('order', lists.onChange);
     await lists.until([west]);
     await setNodes('orders', [east]);
-    await eventually(async () => assert.deepEqual(byId(await discovery.nodes('orders')), [east]));
+    await eventually(patienceMs, async () => assert.deepEqual(byId(await discovery.nodes('orders')), [east]));
     assert.deepEqual(byId(await discovery.nodes('order')), [west]);
     await setNodes('order', [{ ...west, weight: 3 }]);
     await lists.until([{ ...west, weight: 3 }]);
@@ -82,9 +89,9 @@ export const discoveryContract: readonly ContractCase<DiscoveryHarness>[] = [
     );
     await stop();
   }),
-  contractCase('a stopped watcher is told nothing more, and others still are', async ({ discovery, setNodes }) => {
-    const stopped = new Lists();
-    const going = new Lists();
+  contractCase('a stopped watcher is told nothing more, and others still are', async ({ discovery, setNodes, patienceMs }) => {
+    const stopped = new Lists(patienceMs);
+    const going = new Lists(patienceMs);
     const stop = await discovery.watch('orders', stopped.onChange);
     const stopOther = await discovery.watch('orders', going.onChange);
     await stopped.until([]);
@@ -96,8 +103,8 @@ export const discoveryContract: readonly ContractCase<DiscoveryHarness>[] = [
     assert.equal(stopped.all.length, told);
     await stopOther();
   }),
-  contractCase('one function may watch twice, and stops once for each', async ({ discovery, setNodes }) => {
-    const lists = new Lists();
+  contractCase('one function may watch twice, and stops once for each', async ({ discovery, setNodes, patienceMs }) => {
+    const lists = new Lists(patienceMs);
     const stopFirst = await discovery.watch('orders', lists.onChange);
     const stopSecond = await discovery.watch('orders', lists.onChange);
     await stopFirst();
@@ -105,8 +112,8 @@ export const discoveryContract: readonly ContractCase<DiscoveryHarness>[] = [
     await lists.until([west]);
     await stopSecond();
   }),
-  contractCase('close ends every watch and may be called twice', async ({ discovery, setNodes }) => {
-    const lists = new Lists();
+  contractCase('close ends every watch and may be called twice', async ({ discovery, setNodes, patienceMs }) => {
+    const lists = new Lists(patienceMs);
     await discovery.watch('orders', lists.onChange);
     await lists.until([]);
     await discovery.close();
@@ -119,14 +126,14 @@ export const discoveryContract: readonly ContractCase<DiscoveryHarness>[] = [
 
 /** What every {@link ServiceRegistry} promises beyond {@link discoveryContract}. */
 export const serviceRegistryContract: readonly ContractCase<ServiceRegistryHarness>[] = [
-  registryCase('a registered node is seen by others, with every field', async ({ registry, observer }) => {
-    const lists = new Lists();
+  registryCase('a registered node is seen by others, with every field', async ({ registry, observer, patienceMs }) => {
+    const lists = new Lists(patienceMs);
     await observer.watch('orders', lists.onChange);
     await registry.register('orders', east);
     await lists.until([east]);
   }),
-  registryCase('a node that leaves is gone for others; leaving twice is harmless', async ({ registry, observer }) => {
-    const lists = new Lists();
+  registryCase('a node that leaves is gone for others; leaving twice is harmless', async ({ registry, observer, patienceMs }) => {
+    const lists = new Lists(patienceMs);
     await observer.watch('orders', lists.onChange);
     const leave = await registry.register('orders', west);
     const leaveOther = await registry.register('orders', east);
@@ -137,19 +144,22 @@ export const serviceRegistryContract: readonly ContractCase<ServiceRegistryHarne
     await leaveOther();
     await lists.until([]);
   }),
-  registryCase('registering an id again replaces its entry, and the replaced one cannot take it away', async ({ registry, observer }) => {
-    const lists = new Lists();
-    await observer.watch('orders', lists.onChange);
-    const leaveOld = await registry.register('orders', west);
-    await lists.until([west]);
-    const moved = { ...west, url: 'http://10.0.0.9:8080/mcp' };
-    await registry.register('orders', moved);
-    await lists.until([moved]);
-    await leaveOld();
-    assert.deepEqual(byId(await observer.nodes('orders')), [moved]);
-  }),
-  registryCase('closing the registry takes its nodes out', async ({ registry, observer }) => {
-    const lists = new Lists();
+  registryCase(
+    'registering an id again replaces its entry, and the replaced one cannot take it away',
+    async ({ registry, observer, patienceMs }) => {
+      const lists = new Lists(patienceMs);
+      await observer.watch('orders', lists.onChange);
+      const leaveOld = await registry.register('orders', west);
+      await lists.until([west]);
+      const moved = { ...west, url: 'http://10.0.0.9:8080/mcp' };
+      await registry.register('orders', moved);
+      await lists.until([moved]);
+      await leaveOld();
+      assert.deepEqual(byId(await observer.nodes('orders')), [moved]);
+    },
+  ),
+  registryCase('closing the registry takes its nodes out', async ({ registry, observer, patienceMs }) => {
+    const lists = new Lists(patienceMs);
     await observer.watch('orders', lists.onChange);
     await registry.register('orders', west);
     await lists.until([west]);
@@ -180,7 +190,12 @@ function byId(nodes: readonly ServiceNode[]): ServiceNode[] {
 /** Collects what a watcher is told. */
 class Lists {
   readonly all: (readonly ServiceNode[])[] = [];
+  readonly #patienceMs: number;
   #wake: () => void = () => {};
+
+  constructor(patienceMs = PATIENCE_MS) {
+    this.#patienceMs = patienceMs;
+  }
 
   readonly onChange = (nodes: readonly ServiceNode[]): void => {
     this.all.push(nodes);
@@ -189,12 +204,12 @@ class Lists {
 
   /** Resolves once the newest list equals `expected`. */
   async until(expected: readonly ServiceNode[]): Promise<void> {
-    const deadline = Date.now() + PATIENCE_MS;
+    const deadline = Date.now() + this.#patienceMs;
     for (;;) {
       const newest = this.all.at(-1);
       if (newest !== undefined && JSON.stringify(byId(newest).map(sorted)) === JSON.stringify(byId(expected).map(sorted))) return;
       const left = deadline - Date.now();
-      if (left <= 0) assert.deepEqual(newest && byId(newest), byId(expected), `not told within ${PATIENCE_MS} ms`);
+      if (left <= 0) assert.deepEqual(newest && byId(newest), byId(expected), `not told within ${this.#patienceMs} ms`);
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, left);
         this.#wake = () => {
@@ -211,8 +226,8 @@ function sorted(node: ServiceNode): unknown {
 }
 
 /** For drivers that learn of changes a moment later. */
-async function eventually(check: () => Promise<void>): Promise<void> {
-  const deadline = Date.now() + PATIENCE_MS;
+async function eventually(patienceMs: number | undefined, check: () => Promise<void>): Promise<void> {
+  const deadline = Date.now() + (patienceMs ?? PATIENCE_MS);
   for (;;) {
     try {
       return await check();

@@ -1,3 +1,9 @@
 export { testContext, testPrincipal } from './context.js';
 export type { ContractCase } from './contract.js';
+export {
+  type DiscoveryHarness,
+  discoveryContract,
+  type ServiceRegistryHarness,
+  serviceRegistryContract,
+} from './discovery-contract.js';
 export { ManualClock, settle } from './manual-clock.js';
