@@ -1,0 +1,117 @@
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { type AuthenticationRequest, RpcError, toWireError } from '@mcp-blocks/core';
+
+/** The subprotocol both ends speak (RFC 6455, 1.9). Not registered: this is a custom MCP transport. */
+export const SUBPROTOCOL = 'mcp';
+
+/**
+ * How a browser, which cannot set headers on a WebSocket, presents a token: a further subprotocol entry,
+ * this prefix and the token in base64url. The server never answers with it.
+ */
+export const TOKEN_SUBPROTOCOL_PREFIX = 'mcp.bearer.';
+
+/** The response header of the handshake that carries {@link SessionInfo.sessionId}. */
+export const SESSION_HEADER = 'mcp-connection-id';
+
+/** Query parameters that look like a credential. URLs end up in logs, so none is ever accepted there. */
+const CREDENTIAL_PARAMETERS = new Set([
+  'access_token',
+  'api-key',
+  'api_key',
+  'apikey',
+  'authorization',
+  'bearer',
+  'id_token',
+  'jwt',
+  'token',
+]);
+
+/** The name of the query parameter that looks like a credential, if there is one. */
+export function credentialParameter(query: URLSearchParams): string | undefined {
+  for (const name of query.keys()) if (CREDENTIAL_PARAMETERS.has(name.toLowerCase())) return name;
+  return undefined;
+}
+
+/**
+ * Checks what needs no authenticator: the URL holds no credential and the client speaks `mcp`. Gives what
+ * authenticators look at, the browser's token as if it had come in `Authorization`.
+ *
+ * @throws RpcError `invalid_request`.
+ */
+export function readHandshake(request: IncomingMessage): AuthenticationRequest {
+  const url = parseTarget(request);
+  if (url === undefined) throw new RpcError('invalid_request', 'The request target is not a path');
+  const parameter = credentialParameter(url.searchParams);
+  if (parameter !== undefined) {
+    throw new RpcError(
+      'invalid_request',
+      `Query parameter '${parameter}': credentials are not accepted in the URL; use the Authorization or X-API-Key header`,
+      { auditReason: 'credential in the URL' },
+    );
+  }
+  const protocols = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((entry) => entry.trim());
+  if (!protocols.includes(SUBPROTOCOL)) {
+    throw new RpcError('invalid_request', `Sec-WebSocket-Protocol: offer '${SUBPROTOCOL}'`, { auditReason: 'subprotocol' });
+  }
+  const token = protocolToken(protocols);
+  const { authorization } = request.headers;
+  if (token !== undefined && authorization !== undefined) {
+    throw new RpcError('invalid_request', 'Present the token in the Authorization header or as a subprotocol, not both', {
+      auditReason: 'two credentials',
+    });
+  }
+  const remoteAddress = request.socket.remoteAddress;
+  return {
+    transport: 'websocket',
+    header(name) {
+      if (name === 'authorization' && token !== undefined) return `Bearer ${token}`;
+      const value = request.headers[name];
+      return Array.isArray(value) ? value.join(', ') : value;
+    },
+    ...(remoteAddress === undefined ? {} : { remoteAddress }),
+  };
+}
+
+/** The path and query of an upgrade request; `undefined` when they do not parse. */
+export function parseTarget(request: IncomingMessage): URL | undefined {
+  const target = request.url ?? '';
+  // A target such as `//host/path` would be read as another authority.
+  return target.startsWith('/') ? (URL.parse(`http://localhost${target}`) ?? undefined) : undefined;
+}
+
+function protocolToken(protocols: readonly string[]): string | undefined {
+  const entries = protocols.filter((entry) => entry.startsWith(TOKEN_SUBPROTOCOL_PREFIX));
+  const [entry] = entries;
+  if (entry === undefined) return undefined;
+  const encoded = entry.slice(TOKEN_SUBPROTOCOL_PREFIX.length);
+  const token = Buffer.from(encoded, 'base64url').toString();
+  // What came is exactly one token that a header could carry.
+  if (entries.length > 1 || !/^[\x21-\x7e]+$/.test(token) || Buffer.from(token).toString('base64url') !== encoded) {
+    throw new RpcError('unauthenticated', `Sec-WebSocket-Protocol: expected one '${TOKEN_SUBPROTOCOL_PREFIX}<base64url token>'`, {
+      auditReason: 'malformed token',
+    });
+  }
+  return token;
+}
+
+/** Answers an upgrade request with an HTTP error instead of an upgrade, and ends the socket. */
+export function refuseUpgrade(socket: Duplex, error: unknown, status?: number): void {
+  const wire = toWireError(error);
+  const code = status ?? (wire.httpStatus === 200 ? 500 : wire.httpStatus);
+  const body = JSON.stringify({
+    jsonrpc: '2.0',
+    id: null,
+    error: { code: wire.code, message: wire.message, ...(wire.data === undefined ? {} : { data: wire.data }) },
+  });
+  const headers: Record<string, string | number> = {
+    ...(code === 401 ? { 'www-authenticate': 'Bearer' } : {}),
+    ...wire.headers,
+    connection: 'close',
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+  };
+  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.once('finish', () => socket.destroy());
+  socket.end(`HTTP/1.1 ${code} ${STATUS_CODES[code] ?? ''}\r\n${head.join('')}\r\n${body}`);
+}

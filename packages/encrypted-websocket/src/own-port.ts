@@ -1,0 +1,66 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { ResolvedOptions } from './server-options.js';
+
+/** Takes over the socket of an upgrade request. */
+export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+/** An HTTP(S) server that does nothing but hand over upgrade requests. */
+export class OwnPort {
+  readonly #options: ResolvedOptions;
+  readonly #server: Server;
+
+  constructor(options: ResolvedOptions, onUpgrade: UpgradeHandler) {
+    this.#options = options;
+    const { tls, handshakeTimeoutMs } = options;
+    const timeouts = {
+      headersTimeout: handshakeTimeoutMs,
+      requestTimeout: handshakeTimeoutMs,
+      connectionsCheckingInterval: Math.min(handshakeTimeoutMs, 30_000),
+    };
+    this.#server =
+      tls === undefined
+        ? createServer(timeouts, answerPlainRequest)
+        : createTlsServer(
+            {
+              ...timeouts,
+              handshakeTimeout: handshakeTimeoutMs,
+              key: tls.key,
+              cert: tls.cert,
+              minVersion: tls.minVersion ?? 'TLSv1.2',
+              ...(tls.ca === undefined ? {} : { ca: tls.ca as string[], requestCert: true, rejectUnauthorized: true }),
+            },
+            answerPlainRequest,
+          );
+    this.#server.on('upgrade', onUpgrade);
+  }
+
+  /** Resolves with the URL served. Rejects with the system's error when the address cannot be had. */
+  listen(): Promise<string> {
+    const { host, port, path, tls } = this.#options;
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(port, host, () => {
+        this.#server.off('error', reject);
+        const address = this.#server.address() as AddressInfo;
+        const authority = host.includes(':') ? `[${host}]` : host;
+        resolve(`${tls === undefined ? 'ws' : 'wss'}://${authority}:${address.port}${path}`);
+      });
+    });
+  }
+
+  /** Closes the port and what plain HTTP connections it has; resolves when every socket is gone. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+}
+
+function answerPlainRequest(_request: IncomingMessage, response: ServerResponse): void {
+  response.writeHead(426, { connection: 'close', upgrade: 'websocket', 'content-type': 'text/plain' });
+  response.end('This endpoint speaks WebSocket (RFC 6455) with subprotocol mcp.\n');
+}

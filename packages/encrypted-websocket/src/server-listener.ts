@@ -1,0 +1,245 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { ConfigurationError, isRpcError, type ListenerHost, type Principal, RpcError } from '@mcp-blocks/core';
+import { type HttpUpgradeListener, RequestGuard } from '@mcp-blocks/core/node';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { parseTarget, readHandshake, refuseUpgrade, SESSION_HEADER, SUBPROTOCOL } from './handshake.js';
+import { OwnPort } from './own-port.js';
+import { ServerConnection } from './server-connection.js';
+import { type EncryptedWebSocketOptions, OWN_PORT_OPTIONS, type ResolvedOptions, resolveOptions } from './server-options.js';
+import { Traffic, type TrafficMetrics } from './traffic.js';
+
+/** What an {@link EncryptedWebSocketListener} has done so far. */
+export interface WebSocketServerMetrics extends TrafficMetrics {
+  readonly activeConnections: number;
+  readonly totalConnections: number;
+  /** Upgrade requests answered with an HTTP error. */
+  readonly refusedHandshakes: number;
+}
+
+/**
+ * Serves MCP over WebSocket, on a port of its own (`listen`) or on another HTTP listener's (`attach` and
+ * `handleUpgrade`). See TRANSPORT.md for what goes over the wire.
+ */
+export interface EncryptedWebSocketListener extends HttpUpgradeListener {
+  metrics(): WebSocketServerMetrics;
+}
+
+/**
+ * A {@link EncryptedWebSocketListener}.
+ *
+ * @throws ConfigurationError for a value out of its range, plain `ws` on an address that is not loopback
+ * without `allowInsecure`, or such an address without `allowedHosts`.
+ */
+export function encryptedWebSocket(options: EncryptedWebSocketOptions = {}): EncryptedWebSocketListener {
+  return new ServerListener(options);
+}
+
+type Phase = 'new' | 'open' | 'draining' | 'closed';
+
+class ServerListener implements EncryptedWebSocketListener {
+  readonly name = 'websocket';
+  readonly path: string;
+  readonly #given: EncryptedWebSocketOptions;
+  readonly #options: ResolvedOptions;
+  readonly #guard: RequestGuard;
+  readonly #traffic = new Traffic();
+  readonly #connections = new Set<ServerConnection>();
+  readonly #handshakes = new Set<Duplex>();
+  readonly #sessionIds = new WeakMap<IncomingMessage, string>();
+  #phase: Phase = 'new';
+  #host: ListenerHost | undefined;
+  #upgrader: WebSocketServer | undefined;
+  #port: OwnPort | undefined;
+  #endpoint: string | undefined;
+  #totalConnections = 0;
+  #refusedHandshakes = 0;
+
+  constructor(options: EncryptedWebSocketOptions) {
+    this.#given = options;
+    this.#options = resolveOptions(options);
+    this.path = this.#options.path;
+    this.#guard = new RequestGuard({
+      bindAddress: this.#options.host,
+      ...(options.allowedHosts === undefined ? {} : { allowedHosts: options.allowedHosts }),
+      ...(options.allowedOrigins === undefined ? {} : { allowedOrigins: options.allowedOrigins }),
+    });
+  }
+
+  get endpoint(): string | undefined {
+    return this.#endpoint;
+  }
+
+  metrics(): WebSocketServerMetrics {
+    return {
+      activeConnections: this.#connections.size,
+      totalConnections: this.#totalConnections,
+      refusedHandshakes: this.#refusedHandshakes,
+      ...this.#traffic.metrics(),
+    };
+  }
+
+  async listen(host: ListenerHost): Promise<void> {
+    this.#open(host);
+    const port = new OwnPort(this.#options, (request, socket, head) => this.#onOwnUpgrade(request, socket, head));
+    this.#port = port;
+    this.#endpoint = await port.listen();
+  }
+
+  attach(host: ListenerHost): void {
+    for (const option of OWN_PORT_OPTIONS) {
+      if (this.#given[option] !== undefined) {
+        throw new ConfigurationError(option, "has no effect on another listener's port; set it there");
+      }
+    }
+    this.#open(host);
+    this.#endpoint = this.path;
+  }
+
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const checked = this.#port === undefined && this.#given.allowedHosts === undefined && this.#given.allowedOrigins === undefined;
+    void this.#accept(request, socket, head, !checked);
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    if (this.#phase === 'new' || this.#phase === 'closed') return;
+    this.#phase = 'draining';
+    let cancel = () => {};
+    const deadline = new Promise<void>((resolve) => {
+      cancel = this.#options.clock.setTimeout(resolve, deadlineMs);
+    });
+    const drained = Promise.all([...this.#connections].map((connection) => connection.drain()));
+    await Promise.race([drained, deadline]);
+    cancel();
+    for (const connection of this.#connections) connection.giveUp();
+  }
+
+  async close(): Promise<void> {
+    this.#phase = 'closed';
+    for (const socket of this.#handshakes) socket.destroy();
+    const connections = [...this.#connections];
+    for (const connection of connections) connection.terminate();
+    await Promise.all(connections.map((connection) => connection.closed));
+    const port = this.#port;
+    this.#port = undefined;
+    await port?.close();
+    this.#upgrader?.close();
+  }
+
+  #open(host: ListenerHost): void {
+    if (this.#phase !== 'new') throw new RpcError('internal_error', 'The WebSocket listener was started before');
+    this.#phase = 'open';
+    this.#host = host;
+    this.#upgrader = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: host.maxMessageBytes,
+      handleProtocols: () => SUBPROTOCOL,
+    });
+    this.#upgrader.on('headers', (headers, request) => {
+      headers.push(`${SESSION_HEADER}: ${this.#sessionIds.get(request)}`);
+    });
+    this.#upgrader.on('wsClientError', (error, socket, request) => {
+      const status = request.method === 'GET' ? undefined : 405;
+      this.#refuse(request, socket, new RpcError('invalid_request', error.message, { auditReason: 'malformed handshake' }), status);
+    });
+  }
+
+  #onOwnUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    if (parseTarget(request)?.pathname === this.path) {
+      void this.#accept(request, socket, head, true);
+      return;
+    }
+    socket.on('error', () => {});
+    this.#refuse(request, socket, new RpcError('invalid_request', `WebSocket is served at ${this.path}`, { auditReason: 'path' }), 404);
+  }
+
+  /** From the upgrade request to the open connection, or to the HTTP error. Never rejects. */
+  async #accept(request: IncomingMessage, socket: Duplex, head: Buffer, guarded: boolean): Promise<void> {
+    const host = this.#host;
+    // Until ws takes the socket over, its failures are nobody else's.
+    const ignoreError = () => {};
+    socket.on('error', ignoreError);
+    if (host === undefined || this.#phase === 'closed') {
+      socket.destroy();
+      return;
+    }
+    let expired = false;
+    const cancelTimeout = this.#options.clock.setTimeout(() => {
+      expired = true;
+      this.#refuse(request, socket, new RpcError('timeout', 'The handshake took too long', { auditReason: 'timeout' }), 408);
+    }, this.#options.handshakeTimeoutMs);
+    const full = this.#connections.size + this.#handshakes.size >= this.#options.maxConnections;
+    this.#handshakes.add(socket);
+    try {
+      if (guarded) this.#guard.check(request.headers);
+      if (this.#phase === 'draining') throw new RpcError('unavailable', 'The server is shutting down', { auditReason: 'draining' });
+      if (full) throw new RpcError('unavailable', 'Too many connections', { auditReason: 'maxConnections' });
+      const credentials = readHandshake(request);
+      const principal = await this.#authenticate(host, credentials);
+      if (expired || socket.destroyed) return;
+      if (this.#phase !== 'open') throw new RpcError('unavailable', 'The server is shutting down', { auditReason: 'draining' });
+      socket.off('error', ignoreError);
+      this.#upgrade(host, principal, request, socket, head);
+    } catch (error) {
+      if (expired || socket.destroyed) return;
+      if (!isRpcError(error)) host.onError(error as Error);
+      this.#refuse(request, socket, error);
+    } finally {
+      cancelTimeout();
+      this.#handshakes.delete(socket);
+    }
+  }
+
+  async #authenticate(host: ListenerHost, credentials: Parameters<ListenerHost['authenticate']>[0]): Promise<Principal> {
+    const principal = await host.authenticate(credentials);
+    if (principal.expiresAt !== undefined && principal.expiresAt <= this.#options.clock.now()) {
+      throw new RpcError('unauthenticated', 'The credential has expired', { auditReason: 'credential expired' });
+    }
+    return principal;
+  }
+
+  #upgrade(host: ListenerHost, principal: Principal, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const sessionId = this.#options.newSessionId();
+    this.#sessionIds.set(request, sessionId);
+    this.#upgrader?.handleUpgrade(request, socket, head, (webSocket: WebSocket) => {
+      this.#totalConnections += 1;
+      const connection = new ServerConnection({
+        host,
+        principal,
+        sessionId,
+        remoteAddress: request.socket.remoteAddress,
+        socket: webSocket,
+        clock: this.#options.clock,
+        traffic: this.#traffic,
+        heartbeatIntervalMs: this.#options.heartbeatIntervalMs,
+        heartbeatTimeoutMs: this.#options.heartbeatTimeoutMs,
+        maxBufferedBytes: this.#options.maxBufferedBytes,
+        slowReaderTimeoutMs: this.#options.slowReaderTimeoutMs,
+        bytesRead: () => (socket as Socket).bytesRead ?? 0,
+      });
+      this.#connections.add(connection);
+      void connection.closed.then(() => this.#connections.delete(connection));
+    });
+  }
+
+  #refuse(request: IncomingMessage, socket: Duplex, error: unknown, status?: number): void {
+    this.#refusedHandshakes += 1;
+    refuseUpgrade(socket, error, status);
+    // The host audits what its authenticators refuse.
+    if (!isRpcError(error) || error.code === 'unauthenticated') return;
+    const remoteAddress = request.socket.remoteAddress;
+    this.#host?.audit({
+      type: 'ws.refused',
+      time: this.#options.clock.now(),
+      outcome: 'denied',
+      actor: '-',
+      target: this.path,
+      reason: error.auditReason ?? error.code,
+      transport: 'websocket',
+      ...(remoteAddress === undefined ? {} : { remoteAddress }),
+    });
+  }
+}

@@ -1,0 +1,262 @@
+import { type CancelTimer, type Clock, type JsonRpcMessage, JsonRpcParseError, parseJsonRpc, RpcError } from '@mcp-blocks/core';
+import type { ChannelTransport } from '@mcp-blocks/core/sdk';
+import type { JSONRPCMessage } from '@modelcontextprotocol/server';
+import { WebSocket } from 'ws';
+import { CLOSE_CODES } from './close-codes.js';
+import { Heartbeat } from './heartbeat.js';
+import type { Traffic } from './traffic.js';
+
+/** How long a peer may take to answer a close frame before the socket is cut. */
+export const CLOSE_GRACE_MS = 5_000;
+
+/** Options of {@link SocketTransport}. */
+export interface SocketTransportOptions {
+  /** An open WebSocket. The transport owns it from here on. */
+  readonly socket: WebSocket;
+  readonly clock: Clock;
+  readonly traffic: Traffic;
+  readonly heartbeatIntervalMs: number;
+  readonly heartbeatTimeoutMs: number;
+  readonly maxJsonDepth: number;
+  /** Unsent bytes at which `send` waits. */
+  readonly maxBufferedBytes: number;
+  /** Set on the server: reading stops while the peer does not read, and after this long it is closed. */
+  readonly slowReaderTimeoutMs?: number;
+  /** Bytes received on the network socket so far. */
+  bytesRead(): number;
+  /** A text frame was not one JSON-RPC message. The connection stays open. */
+  onMalformed(error: JsonRpcParseError): void;
+  /** A first look at each message; true when it has been dealt with. */
+  intercept?(message: JsonRpcMessage): boolean;
+}
+
+type HoldReason = 'channel' | 'congestion';
+
+/** One end of an open WebSocket as an SDK `Transport`: one text frame is one JSON-RPC message. */
+export class SocketTransport implements ChannelTransport {
+  onclose?: () => void;
+  onerror?: (error: Error) => void;
+  onmessage?: NonNullable<ChannelTransport['onmessage']>;
+  readonly #options: SocketTransportOptions;
+  readonly #socket: WebSocket;
+  readonly #heartbeat: Heartbeat;
+  readonly #holds = new Set<HoldReason>();
+  readonly #closed: Promise<void>;
+  #resolveClosed: () => void = () => {};
+  #endCode: number = CLOSE_CODES.normal;
+  #ending: { readonly code: number; readonly reason: string } | undefined;
+  #closeCode: number | undefined;
+  #closeReason: string | undefined;
+  #writable: { readonly promise: Promise<void>; resolve(): void } | undefined;
+  #cancelSlowReader: CancelTimer | undefined;
+  #cancelGrace: CancelTimer | undefined;
+
+  constructor(options: SocketTransportOptions) {
+    this.#options = options;
+    this.#socket = options.socket;
+    this.#closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    this.#heartbeat = new Heartbeat({
+      clock: options.clock,
+      intervalMs: options.heartbeatIntervalMs,
+      timeoutMs: options.heartbeatTimeoutMs,
+      ping: () => this.#ping(),
+      bytesRead: () => options.bytesRead(),
+      onTimeout: () => this.#cut(CLOSE_CODES.heartbeatTimeout, 'heartbeat timeout'),
+    });
+  }
+
+  /** The code the connection ended with, whoever chose it; `undefined` while it is open. */
+  get closeCode(): number | undefined {
+    return this.#closeCode;
+  }
+
+  get closeReason(): string | undefined {
+    return this.#closeReason;
+  }
+
+  /** Resolves when the connection has ended. */
+  get closed(): Promise<void> {
+    return this.#closed;
+  }
+
+  async start(): Promise<void> {
+    const socket = this.#socket;
+    socket.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary));
+    socket.on('ping', () => this.#heartbeat.seen());
+    socket.on('pong', () => this.#heartbeat.seen());
+    socket.on('error', (error) => this.#fail(error));
+    socket.on('close', (code, reason) => this.#end(code, reason.toString()));
+    this.#heartbeat.start();
+  }
+
+  /**
+   * Sends one message. Resolves once at most `maxBufferedBytes` are waiting for the peer to read.
+   *
+   * @throws RpcError `unavailable` when the connection is, or gets, closed.
+   */
+  async send(message: JSONRPCMessage): Promise<void> {
+    this.write(message);
+    while (this.#writable !== undefined) await this.#writable.promise;
+    if (this.#closeCode !== undefined) throw gone();
+  }
+
+  /** Sends without waiting for the peer to read. @throws as {@link send} does. */
+  write(message: object): void {
+    if (this.#ending !== undefined || this.#socket.readyState !== WebSocket.OPEN) throw gone();
+    const data = Buffer.from(JSON.stringify(message));
+    // A callback keeps ws from throwing; a write that fails also closes the socket, which is reported there.
+    this.#socket.send(data, { binary: false }, () => this.#written());
+    this.#options.traffic.sent(data.byteLength);
+    if (this.#writable === undefined && this.#socket.bufferedAmount > this.#options.maxBufferedBytes) this.#congest();
+  }
+
+  pause(): void {
+    this.#hold('channel');
+  }
+
+  resume(): void {
+    this.#release('channel');
+  }
+
+  /** Chooses the code that a later {@link close} without one sends. */
+  endWith(code: number): void {
+    this.#endCode = code;
+  }
+
+  /** Says goodbye and resolves when the connection has ended, at the latest after {@link CLOSE_GRACE_MS}. */
+  async close(code: number = this.#endCode, reason = ''): Promise<void> {
+    if (this.#closeCode !== undefined) return;
+    if (this.#ending === undefined) {
+      this.#ending = { code, reason };
+      this.#socket.close(code, reason);
+      this.#expectEnd();
+    }
+    await this.#closed;
+  }
+
+  /** Cuts the connection without a word. */
+  terminate(): void {
+    this.#ending ??= { code: CLOSE_CODES.abnormal, reason: '' };
+    this.#socket.terminate();
+  }
+
+  #receive(data: Buffer, isBinary: boolean): void {
+    this.#heartbeat.seen();
+    if (this.#ending !== undefined) return;
+    if (isBinary) {
+      void this.close(CLOSE_CODES.unsupportedData, 'messages are text');
+      return;
+    }
+    this.#options.traffic.received(data.byteLength);
+    let message: JsonRpcMessage;
+    try {
+      message = parseJsonRpc(data.toString(), this.#options);
+    } catch (error) {
+      if (!(error instanceof JsonRpcParseError)) throw error;
+      this.#options.onMalformed(error);
+      return;
+    }
+    if (this.#options.intercept?.(message)) return;
+    this.onmessage?.(message as JSONRPCMessage);
+  }
+
+  #ping(): void {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
+  }
+
+  #congest(): void {
+    let resolve = () => {};
+    const promise = new Promise<void>((done) => {
+      resolve = done;
+    });
+    this.#writable = { promise, resolve };
+    const { slowReaderTimeoutMs, clock } = this.#options;
+    if (slowReaderTimeoutMs === undefined) return;
+    this.#hold('congestion');
+    this.#cancelSlowReader = clock.setTimeout(() => {
+      void this.close(CLOSE_CODES.slowReader, 'slow reader');
+    }, slowReaderTimeoutMs);
+  }
+
+  #written(): void {
+    if (this.#writable === undefined || this.#socket.bufferedAmount > this.#options.maxBufferedBytes) return;
+    this.#relieve();
+    this.#release('congestion');
+  }
+
+  #relieve(): void {
+    this.#cancelSlowReader?.();
+    this.#cancelSlowReader = undefined;
+    this.#writable?.resolve();
+    this.#writable = undefined;
+  }
+
+  #hold(reason: HoldReason): void {
+    this.#holds.add(reason);
+    if (this.#ending !== undefined) return;
+    this.#socket.pause();
+    this.#heartbeat.suspend();
+  }
+
+  #release(reason: HoldReason): void {
+    if (!this.#holds.delete(reason) || this.#holds.size > 0) return;
+    this.#socket.resume();
+    this.#heartbeat.resume();
+  }
+
+  /** The peer broke the protocol (ws has sent the close code by now), or the network failed. */
+  #fail(error: Error): void {
+    const code = closeCodeOf(error);
+    if (code !== undefined && this.#ending === undefined) {
+      this.#ending = { code, reason: '' };
+      this.#expectEnd();
+    }
+    this.onerror?.(error);
+  }
+
+  /** Reads on, so that the peer's close frame is seen, and cuts the connection when it does not come. */
+  #expectEnd(): void {
+    this.#heartbeat.stop();
+    this.#socket.resume();
+    this.#cancelGrace ??= this.#options.clock.setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS);
+  }
+
+  /** The peer answers nothing any more: the close frame is for whoever looks at the wire. */
+  #cut(code: number, reason: string): void {
+    void this.close(code, reason);
+    this.#socket.terminate();
+  }
+
+  #end(code: number, reason: string): void {
+    this.#heartbeat.stop();
+    this.#cancelGrace?.();
+    this.#closeCode = this.#ending?.code ?? code;
+    this.#closeReason = this.#ending?.reason ?? reason;
+    this.#relieve();
+    this.#resolveClosed();
+    this.onclose?.();
+  }
+}
+
+function gone(): RpcError {
+  return new RpcError('unavailable', 'The WebSocket is closed');
+}
+
+/** The code ws closes with after a protocol error of the peer; `undefined` for a network failure. */
+function closeCodeOf(error: Error): number | undefined {
+  const { code } = error as { code?: unknown };
+  if (typeof code !== 'string' || !code.startsWith('WS_ERR_')) return undefined;
+  switch (code) {
+    case 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH':
+    case 'WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH':
+      return CLOSE_CODES.messageTooBig;
+    case 'WS_ERR_INVALID_UTF8':
+      return CLOSE_CODES.invalidText;
+    case 'WS_ERR_TOO_MANY_BUFFERED_PARTS':
+      return CLOSE_CODES.policyViolation;
+    default:
+      return CLOSE_CODES.protocolError;
+  }
+}
