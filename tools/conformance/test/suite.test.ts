@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { explainMissing } from '../src/known-gaps.ts';
 import { missingScenarios, readServerList, readSummary, requiredScenarios } from '../src/suite.ts';
 
 describe("the conformance suite's summary", () => {
@@ -34,4 +35,17 @@ it('knows how many scenarios each revision requires of a server', () => {
 
 it('refuses a requirements file without a server list', () => {
   expect(() => readServerList('client:\n  - a\n')).toThrow(/server/);
+});
+
+describe('known gaps', () => {
+  const gaps = { 'gateway 2026-07-28': { caching: 'no cache yet', ping: 'was missing once' } };
+
+  it('explain what they name, nothing else, and do not outlive their reason', () => {
+    expect(explainMissing('gateway 2026-07-28', ['caching', 'tools-list'], gaps)).toEqual({
+      explained: [['caching', 'no cache yet']],
+      unexplained: ['tools-list'],
+      outdated: ['ping'],
+    });
+    expect(explainMissing('server 2026-07-28', ['caching'], gaps)).toMatchObject({ explained: [], unexplained: ['caching'] });
+  });
 });
