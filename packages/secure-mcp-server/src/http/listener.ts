@@ -1,0 +1,281 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import {
+  type Clock,
+  isRpcError,
+  type JsonRpcMessage,
+  type Listener,
+  type ListenerHost,
+  parseJsonRpc,
+  RpcError,
+  systemClock,
+} from '@mcp-blocks/core';
+import { RequestGuard } from '@mcp-blocks/core/node';
+import { isJsonContentType } from '@modelcontextprotocol/server';
+import { settledWithin } from '../deadline.js';
+import { atTime } from '../expiry.js';
+import { readBody } from './body.js';
+import { type Exchange, Exchanges } from './exchanges.js';
+import { healthResponse } from './health.js';
+import { type McpAnswer, McpEndpoint } from './mcp-endpoint.js';
+import { sendResponse, toWebRequest } from './node-web.js';
+import { type HttpOptions, type ResolvedHttpOptions, resolveHttpOptions } from './options.js';
+import { HttpRefusal, refusalResponse } from './refusal.js';
+
+const METHODS = ['POST', 'GET', 'DELETE'];
+
+/** Milliseconds that the rest of a refused body is read and thrown away, so that the client sees the refusal. */
+const LINGER_MS = 2000;
+
+/**
+ * MCP over Streamable HTTP and HTTPS, both eras on one path, with `/healthz` and `/readyz` beside it.
+ * See {@link HttpOptions}.
+ *
+ * @throws ConfigurationError for an option out of range, and when `allowedHosts` is missing on an address
+ * that is not loopback.
+ */
+export function http(options: HttpOptions): HttpListener {
+  return new HttpListener(options);
+}
+
+/** The listener made by {@link http}. */
+export class HttpListener implements Listener {
+  readonly name = 'http';
+  readonly #options: ResolvedHttpOptions;
+  readonly #guard: RequestGuard;
+  readonly #exchanges = new Exchanges();
+  readonly #counted = new Set<Duplex>();
+  #running: Running | undefined;
+  #draining = false;
+
+  constructor(options: HttpOptions) {
+    this.#options = resolveHttpOptions(options);
+    this.#guard = new RequestGuard({
+      bindAddress: this.#options.host,
+      ...(options.allowedHosts === undefined ? {} : { allowedHosts: options.allowedHosts }),
+      ...(options.allowedOrigins === undefined ? {} : { allowedOrigins: options.allowedOrigins }),
+    });
+  }
+
+  get endpoint(): string | undefined {
+    return this.#urlOf(this.#options.tls === undefined ? 'http' : 'https', this.#options.path);
+  }
+
+  /** The URLs of the listeners that share the port. */
+  get upgradeEndpoints(): readonly string[] {
+    const urls = this.#options.upgrades.map(({ path }) => this.#urlOf(this.#options.tls === undefined ? 'ws' : 'wss', path));
+    return urls.filter((url) => url !== undefined);
+  }
+
+  /** Legacy sessions held at the moment. */
+  get sessionCount(): number {
+    return this.#running?.endpoint.sessionCount ?? 0;
+  }
+
+  async listen(host: ListenerHost): Promise<void> {
+    this.#draining = false;
+    const { tls, headersTimeoutMs, bodyTimeoutMs, keepAliveTimeoutMs, upgrades } = this.#options;
+    const limits = {
+      headersTimeout: headersTimeoutMs,
+      // Ours comes first and answers; this one catches what never reaches our reader.
+      requestTimeout: headersTimeoutMs + bodyTimeoutMs + 1000,
+      connectionsCheckingInterval: Math.min(5000, headersTimeoutMs),
+      keepAliveTimeout: keepAliveTimeoutMs,
+    };
+    const server =
+      tls === undefined
+        ? createServer(limits)
+        : createTlsServer({ ...limits, ...tls, handshakeTimeout: headersTimeoutMs, ALPNProtocols: ['http/1.1'] });
+    const clock = host.clock ?? systemClock;
+    const endpoint = new McpEndpoint(host.service, this.#options.sessions, clock, (error) => host.onError(error));
+    const running: Running = { server, host, clock, endpoint };
+    server.on('connection', (socket: Socket) => {
+      if (host.hasCapacity?.() === false) socket.destroy();
+    });
+    server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => this.#count(socket, host));
+    server.on('request', (request, response) => void this.#answer(running, request, response));
+    if (upgrades.length > 0) {
+      for (const upgrade of upgrades) upgrade.attach(host);
+      server.on('upgrade', (request, socket, head) => this.#upgrade(running, request, socket, head));
+    }
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(this.#options.port, this.#options.host, () => {
+        server.off('error', reject).on('error', (error) => host.onError(error));
+        resolve();
+      });
+    });
+    this.#running = running;
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    const running = this.#running;
+    if (running === undefined || this.#draining) return;
+    this.#draining = true;
+    // Also closes connections that are idle; those in use are asked to close with their next response.
+    running.server.close();
+    await Promise.all([
+      settledWithin(this.#exchanges.none('call'), deadlineMs, running.clock),
+      ...this.#options.upgrades.map((upgrade) => upgrade.drain(deadlineMs)),
+    ]);
+    await running.endpoint.close();
+    // The last bytes of the subscriptions that were just ended.
+    await settledWithin(this.#exchanges.none('call', 'subscription'), LINGER_MS, running.clock);
+  }
+
+  async close(): Promise<void> {
+    const running = this.#running;
+    if (running === undefined) return;
+    this.#running = undefined;
+    this.#draining = true;
+    const closed = new Promise<void>((resolve) => running.server.close(() => resolve()));
+    await Promise.all([running.endpoint.close(), ...this.#options.upgrades.map((upgrade) => upgrade.close())]);
+    running.server.closeAllConnections();
+    await closed;
+  }
+
+  async #answer(running: Running, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const exchange = this.#exchanges.begin();
+    const gone = new AbortController();
+    response.once('close', () => {
+      if (!response.writableFinished) gone.abort(new RpcError('cancelled', 'The client is gone'));
+    });
+    const endStream = new AbortController();
+    let answer: McpAnswer | undefined;
+    let cancelExpiry = () => {};
+    try {
+      const reply = await this.#reply(running, request, exchange, gone.signal, (time) => {
+        cancelExpiry = atTime(running.clock, time, () => endStream.abort());
+      }).catch((error: unknown) => this.#refuse(running, request, error));
+      answer = reply instanceof Response ? undefined : reply;
+      const unread = !request.complete;
+      await sendResponse(response, answer?.response ?? (reply as Response), {
+        close: this.#draining || unread,
+        maxBufferedBytes: this.#options.maxBufferedBytes,
+        endStream: endStream.signal,
+        ...(unread ? { beforeEnd: discardRest(request, running.clock) } : {}),
+      });
+    } catch (error) {
+      response.destroy();
+      running.host.onError(error as Error);
+    } finally {
+      cancelExpiry();
+      answer?.release?.();
+      this.#exchanges.end(exchange);
+    }
+  }
+
+  async #reply(
+    { host, clock, endpoint }: Running,
+    request: IncomingMessage,
+    exchange: Exchange,
+    gone: AbortSignal,
+    expireAt: (time: number | undefined) => void,
+  ): Promise<McpAnswer | Response> {
+    const path = (request.url ?? '/').split('?', 1)[0] as string;
+    const health = healthResponse(path, !this.#draining && host.ready?.() !== false);
+    if (health !== undefined) return health;
+    this.#guard.check(request.headers);
+    if (path !== this.#options.path)
+      throw new HttpRefusal(404, 'invalid_request', `There is nothing here; the MCP endpoint is ${this.#options.path}`);
+    const method = request.method ?? '';
+    if (!METHODS.includes(method))
+      throw new HttpRefusal(405, 'invalid_request', `${method} is not a method of MCP`, { allow: METHODS.join(', ') });
+    const remoteAddress = request.socket.remoteAddress;
+    const from = { transport: this.name, ...(remoteAddress === undefined ? {} : { remoteAddress }) };
+    const principal = await host.authenticate({ ...from, header: (name) => headerOf(request, name) });
+    let message: JsonRpcMessage | undefined;
+    if (method === 'POST') {
+      if (!isJsonContentType(request.headers['content-type'])) {
+        throw new HttpRefusal(415, 'invalid_request', 'Content-Type: expected application/json');
+      }
+      const text = await readBody(request, { maxBytes: host.maxMessageBytes, timeoutMs: this.#options.bodyTimeoutMs }, clock);
+      message = parseJsonRpc(text, { maxJsonDepth: host.maxJsonDepth });
+    }
+    const answer = await endpoint.handle(toWebRequest(request, gone), message, { principal, ...from });
+    if (answer.kind === 'subscription') {
+      this.#exchanges.becomeSubscription(exchange);
+      expireAt(principal.expiresAt);
+    }
+    return answer;
+  }
+
+  #refuse({ host, clock }: Running, request: IncomingMessage, error: unknown): Response {
+    if (!isRpcError(error)) host.onError(error instanceof Error ? error : new Error(String(error)));
+    if (isRpcError(error) && (error.code === 'forbidden' || error.code === 'payload_too_large')) {
+      const remoteAddress = request.socket.remoteAddress;
+      host.audit({
+        type: 'request.refused',
+        time: clock.now(),
+        outcome: 'denied',
+        actor: '-',
+        reason: error.auditReason ?? error.message,
+        transport: this.name,
+        ...(remoteAddress === undefined ? {} : { remoteAddress }),
+      });
+    }
+    return refusalResponse(error);
+  }
+
+  #upgrade(running: Running, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const path = (request.url ?? '/').split('?', 1)[0];
+    const upgrade = this.#options.upgrades.find((candidate) => candidate.path === path);
+    let refusal: string | undefined;
+    try {
+      this.#guard.check(request.headers);
+      if (upgrade === undefined) refusal = '404 Not Found';
+      else if (this.#draining) refusal = '503 Service Unavailable';
+    } catch (error) {
+      this.#refuse(running, request, error);
+      refusal = '403 Forbidden';
+    }
+    // The socket is the upgrade listener's from here on, and so is counting it.
+    this.#uncount(socket, running.host);
+    if (refusal === undefined) {
+      upgrade?.handleUpgrade(request, socket, head);
+      return;
+    }
+    socket.once('error', () => socket.destroy());
+    socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  }
+
+  #count(socket: Duplex, host: ListenerHost): void {
+    if (socket.destroyed) return;
+    this.#counted.add(socket);
+    host.connection(1);
+    socket.once('close', () => this.#uncount(socket, host));
+  }
+
+  #uncount(socket: Duplex, host: ListenerHost): void {
+    if (this.#counted.delete(socket)) host.connection(-1);
+  }
+
+  #urlOf(scheme: string, path: string): string | undefined {
+    const address = this.#running?.server.address() as AddressInfo | null | undefined;
+    if (address === undefined || address === null) return undefined;
+    const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+    return `${scheme}://${host}:${address.port}${path}`;
+  }
+}
+
+/** What exists while the listener listens. */
+interface Running {
+  readonly server: Server;
+  readonly host: ListenerHost;
+  readonly clock: Clock;
+  readonly endpoint: McpEndpoint;
+}
+
+function headerOf(request: IncomingMessage, name: string): string | undefined {
+  const value = request.headers[name];
+  return Array.isArray(value) ? value.join(', ') : value;
+}
+
+/** Reads on a little: hanging up on a client that still sends would reset the connection under the response. */
+async function discardRest(request: IncomingMessage, clock: Clock): Promise<void> {
+  if (request.destroyed) return;
+  const over = new Promise<void>((resolve) => request.once('end', resolve).once('close', resolve).resume());
+  await settledWithin(over, LINGER_MS, clock);
+}

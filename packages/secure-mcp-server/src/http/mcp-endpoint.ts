@@ -1,0 +1,97 @@
+import { type Clock, eraOf, isJsonRpcRequest, type JsonRpcMessage, RpcError, type RpcService, type WireError } from '@mcp-blocks/core';
+import { authorizeListen, type Connection, toAuthInfo, toSdkFactory } from '@mcp-blocks/core/sdk';
+import { createMcpHandler, isLegacyRequest, type McpHttpHandler } from '@modelcontextprotocol/server';
+import { isEventStream } from './node-web.js';
+import { HttpRefusal, refusalResponse } from './refusal.js';
+import { LegacySessions, type SessionOptions } from './sessions.js';
+
+/** What came of a request. */
+export interface McpAnswer {
+  readonly response: Response;
+  /**
+   * `call` ends by itself with its result; `subscription` stays open until somebody ends it, and with the
+   * credentials it was opened with.
+   */
+  readonly kind: 'call' | 'subscription';
+  /** To be called when the response has been sent. */
+  release?(): void;
+}
+
+/** One MCP endpoint as a function from web requests, authenticated and parsed, to web responses. Both eras. */
+export class McpEndpoint {
+  readonly #service: RpcService;
+  readonly #modern: McpHttpHandler;
+  readonly #sessions: LegacySessions;
+  readonly #onError: (error: Error) => void;
+  #lastSdkError: Error | undefined;
+
+  constructor(service: RpcService, sessions: Required<SessionOptions>, clock: Clock, onError: (error: Error) => void) {
+    this.#service = service;
+    this.#onError = onError;
+    this.#sessions = new LegacySessions(service, sessions, clock);
+    this.#modern = createMcpHandler(toSdkFactory(service), {
+      legacy: 'reject',
+      // The service publishes its events itself.
+      bus: { publish: () => {}, subscribe: (listener) => service.events?.subscribe(listener) ?? (() => {}) },
+      // Called for every refused request too, which is the caller's mistake and no error of ours.
+      onerror: (error) => {
+        this.#lastSdkError = error;
+      },
+    });
+  }
+
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
+
+  async handle(request: Request, message: JsonRpcMessage | undefined, connection: Connection): Promise<McpAnswer> {
+    if (message === undefined) {
+      const version = request.headers.get('mcp-protocol-version');
+      if (version !== null && /^\d{4}-\d\d-\d\d$/.test(version) && eraOf(version) === 'modern') {
+        throw new HttpRefusal(405, 'invalid_request', 'Since 2026-07-28 the endpoint has only POST', { allow: 'POST' });
+      }
+      const answer = await this.#sessions.handle(request, undefined, connection);
+      return { ...answer, kind: 'subscription' };
+    }
+    if (await isLegacyRequest(request, message)) {
+      return { ...(await this.#sessions.handle(request, message, connection)), kind: 'call' };
+    }
+    return this.#handleModern(request, message, connection);
+  }
+
+  /** Ends subscriptions with their closing result, and sessions. Calls in progress are cancelled. */
+  async close(): Promise<void> {
+    await Promise.all([this.#modern.close(), this.#sessions.close()]);
+  }
+
+  async #handleModern(request: Request, message: JsonRpcMessage, connection: Connection): Promise<McpAnswer> {
+    const id = isJsonRpcRequest(message) ? message.id : null;
+    const isListen = isJsonRpcRequest(message) && message.method === 'subscriptions/listen';
+    if (isListen) {
+      try {
+        await authorizeListen(this.#service, message.params, connection);
+      } catch (error) {
+        return { response: refusalResponse(error, id), kind: 'call' };
+      }
+    }
+    let failure: WireError | undefined;
+    const observed: Connection = { ...connection, onFailure: (error) => (failure = error) };
+    const response = await this.#modern.fetch(request, { parsedBody: message, authInfo: toAuthInfo(observed) });
+    if (response.status === 499 && !request.signal.aborted) {
+      // The exchange was cut while the server closes, and the caller is still there.
+      return { response: refusalResponse(new RpcError('unavailable', 'The server is shutting down'), id), kind: 'call' };
+    }
+    if (response.status >= 500 && this.#lastSdkError !== undefined) this.#onError(this.#lastSdkError);
+    return {
+      response: failure === undefined || isEventStream(response) ? response : withFailure(response, failure),
+      kind: isListen && isEventStream(response) ? 'subscription' : 'call',
+    };
+  }
+}
+
+/** The SDK answers what a handler throws with 200; the status and headers of our code say more. */
+function withFailure(response: Response, failure: WireError): Response {
+  const headers = new Headers(response.headers);
+  for (const [name, value] of Object.entries(failure.headers)) headers.set(name, value);
+  return new Response(response.body, { status: failure.httpStatus === 200 ? response.status : failure.httpStatus, headers });
+}

@@ -1,0 +1,82 @@
+import { ConfigurationError } from '@mcp-blocks/core';
+import type { HttpUpgradeListener } from '@mcp-blocks/core/node';
+import { integerOption, pathOption } from '../options.js';
+import type { SessionOptions } from './sessions.js';
+
+/** Certificate and key of an HTTPS listener, PEM. */
+export interface TlsOptions {
+  readonly cert: string | Buffer;
+  readonly key: string | Buffer;
+  /** Oldest TLS version accepted. Default: `TLSv1.2`. */
+  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
+}
+
+/** Options of `http()`. */
+export interface HttpOptions {
+  /** TCP port; 0 takes a free one. */
+  readonly port: number;
+  /** Address to listen on. Default: `127.0.0.1`. */
+  readonly host?: string;
+  /** Path of the MCP endpoint. Default: `/mcp`. */
+  readonly path?: string;
+  /** Serves HTTPS. Default: plain HTTP. */
+  readonly tls?: TlsOptions;
+  /** Hostnames accepted in `Host`, without port. Default on a loopback address: its names; required on any other. */
+  readonly allowedHosts?: readonly string[];
+  /** Hostnames accepted in `Origin`. Default: the loopback names on a loopback address, else none. */
+  readonly allowedOrigins?: readonly string[];
+  /** Listeners that share the port and take upgrade requests on paths of their own, such as a WebSocket listener. */
+  readonly upgrades?: readonly HttpUpgradeListener[];
+  /** Bounds of legacy sessions. */
+  readonly sessions?: SessionOptions;
+  /** Milliseconds for a request's headers to arrive. Default: 15 000. */
+  readonly headersTimeoutMs?: number;
+  /** Milliseconds for a request's body to arrive. Default: 30 000. */
+  readonly bodyTimeoutMs?: number;
+  /** Milliseconds an idle connection is kept. Default: 65 000, longer than the 60 s usual in load balancers. */
+  readonly keepAliveTimeoutMs?: number;
+  /** Bytes that may wait for a client that does not read its stream before it is cut. Default: 16 777 216 (16 MiB). */
+  readonly maxBufferedBytes?: number;
+}
+
+/** {@link HttpOptions} with every default filled in. */
+export interface ResolvedHttpOptions extends Required<Omit<HttpOptions, 'tls' | 'allowedHosts' | 'allowedOrigins' | 'sessions'>> {
+  readonly tls: TlsOptions | undefined;
+  readonly sessions: Required<SessionOptions>;
+}
+
+const DAY_MS = 86_400_000;
+const GIB = 1024 ** 3;
+
+/** @throws ConfigurationError for a value out of range. */
+export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
+  const { sessions = {}, tls, upgrades = [] } = options;
+  const path = pathOption('http.path', options.path, '/mcp');
+  const paths = [path, '/healthz', '/readyz', ...upgrades.map((upgrade) => upgrade.path)];
+  const twice = paths.find((candidate, index) => paths.indexOf(candidate) !== index);
+  if (twice !== undefined) throw new ConfigurationError('http.path', `the path '${twice}' is used twice`);
+  const minVersion = tls?.minVersion ?? 'TLSv1.2';
+  if (minVersion !== 'TLSv1.2' && minVersion !== 'TLSv1.3') {
+    throw new ConfigurationError('http.tls.minVersion', `expected 'TLSv1.2' or 'TLSv1.3', got '${String(minVersion)}'`);
+  }
+  return {
+    port: integerOption('http.port', options.port, { fallback: 0, min: 0, max: 65_535 }),
+    host: options.host ?? '127.0.0.1',
+    path,
+    tls: tls === undefined ? undefined : { ...tls, minVersion },
+    upgrades,
+    sessions: {
+      idleTimeoutMs: integerOption('http.sessions.idleTimeoutMs', sessions.idleTimeoutMs, { fallback: 1_800_000, max: DAY_MS }),
+      maxSessions: integerOption('http.sessions.maxSessions', sessions.maxSessions, { fallback: 10_000 }),
+      replayBufferBytes: integerOption('http.sessions.replayBufferBytes', sessions.replayBufferBytes, {
+        fallback: 16 * 1024 * 1024,
+        min: 0,
+        max: GIB,
+      }),
+    },
+    headersTimeoutMs: integerOption('http.headersTimeoutMs', options.headersTimeoutMs, { fallback: 15_000, max: DAY_MS }),
+    bodyTimeoutMs: integerOption('http.bodyTimeoutMs', options.bodyTimeoutMs, { fallback: 30_000, max: DAY_MS }),
+    keepAliveTimeoutMs: integerOption('http.keepAliveTimeoutMs', options.keepAliveTimeoutMs, { fallback: 65_000, max: DAY_MS }),
+    maxBufferedBytes: integerOption('http.maxBufferedBytes', options.maxBufferedBytes, { fallback: 16 * 1024 * 1024, max: GIB }),
+  };
+}
