@@ -1,3 +1,4 @@
+import { RpcError } from './errors.js';
 import type { JsonObject } from './json.js';
 
 /** How the audited thing ended. */
@@ -30,9 +31,12 @@ export interface AuditEvent {
 /**
  * Where audit events go.
  *
- * `record` accepts an event without waiting for it to be durable, so that no call waits for the trail;
- * it throws only when the sink is closed. `flush` resolves when everything accepted so far is durable
- * and rejects with the error that made it impossible.
+ * `record` accepts an event as it is now, without waiting for it to be durable, so that no call waits for
+ * the trail. It throws `RpcError` `internal_error` when the sink is closed, and `unavailable` when the
+ * sink holds as many events as it can while its storage is down: what is accepted is not dropped.
+ * `flush` resolves when everything accepted so far is durable and rejects with the error that made it
+ * impossible. `close` flushes first and is idempotent. Every driver passes `auditSinkContract` of
+ * `@mcp-blocks/core/testing`.
  */
 export interface AuditSink {
   record(event: AuditEvent): void;
@@ -40,7 +44,7 @@ export interface AuditSink {
   close(): Promise<void>;
 }
 
-/** Keeps the last `capacity` events in memory. For tests, and for processes that need no trail. */
+/** Keeps the last `capacity` events in memory, for tests and for processes that need no trail. */
 export class MemoryAuditSink implements AuditSink {
   readonly events: AuditEvent[] = [];
   readonly #capacity: number;
@@ -51,8 +55,8 @@ export class MemoryAuditSink implements AuditSink {
   }
 
   record(event: AuditEvent): void {
-    if (this.#closed) throw new Error('MemoryAuditSink is closed');
-    this.events.push(event);
+    if (this.#closed) throw new RpcError('internal_error', 'The audit sink is closed');
+    this.events.push(structuredClone(event));
     if (this.events.length > this.#capacity) this.events.shift();
   }
 

@@ -1,4 +1,5 @@
 export { type AuditEvent, type AuditOutcome, type AuditSink, MemoryAuditSink } from './audit.js';
+export { canonicalJson } from './canonical-json.js';
 export { type CancelTimer, type Clock, type Random, sleep, systemClock } from './clock.js';
 export type { Discovery, ServiceNode, ServiceRegistry } from './discovery.js';
 export { ConfigurationError, isRpcError, RpcError, type RpcErrorCode, type RpcErrorOptions } from './errors.js';
@@ -29,5 +30,6 @@ export {
 } from './rpc.js';
 export { type RpcService, type ServiceEvent, ServiceEventEmitter, type ServiceEvents, type ServiceInfo } from './service.js';
 export type { Lock, SetOptions, StateStore } from './state.js';
+export { stateArguments } from './state-arguments.js';
 export { StaticDiscovery } from './static-discovery.js';
 export { fromWireError, toWireError, type WireError } from './wire.js';

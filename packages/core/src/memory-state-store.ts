@@ -2,11 +2,12 @@ import { type Clock, systemClock } from './clock.js';
 import { RpcError } from './errors.js';
 import type { JsonValue } from './json.js';
 import type { Lock, SetOptions, StateStore } from './state.js';
+import { stateArguments } from './state-arguments.js';
 
 interface Entry {
   /** Kept as text, so that neither side can change the other's copy. */
-  json: string;
-  expiresAt: number;
+  readonly text: string;
+  readonly expiresAt: number;
 }
 
 /** Options of {@link MemoryStateStore}. */
@@ -16,14 +17,15 @@ export interface MemoryStateStoreOptions {
   readonly newToken?: () => string;
 }
 
-/** {@link StateStore} within one process. Expired entries go when touched and by a sweep every 1,000 writes. */
+/** {@link StateStore} within one process. Expired entries and locks go when touched and by a sweep every 1,000 writes. */
 export class MemoryStateStore implements StateStore {
   readonly #clock: Clock;
   readonly #newToken: () => string;
   readonly #entries = new Map<string, Entry>();
-  readonly #locks = new Map<string, { token: string; expiresAt: number }>();
-  readonly #fences = new Map<string, number>();
-  readonly #channels = new Map<string, Set<(json: string) => void>>();
+  readonly #locks = new Map<string, { readonly token: string; expiresAt: number }>();
+  readonly #channels = new Map<string, Set<(text: string) => void>>();
+  /** One count for all locks: it grows for each of them, and takes no memory per key. */
+  #fence = 0;
   #writes = 0;
   #closed = false;
 
@@ -33,81 +35,82 @@ export class MemoryStateStore implements StateStore {
   }
 
   async get(key: string): Promise<JsonValue | undefined> {
-    this.#assertOpen();
     const entry = this.#live(key);
-    return entry === undefined ? undefined : (JSON.parse(entry.json) as JsonValue);
+    return entry === undefined ? undefined : (JSON.parse(entry.text) as JsonValue);
   }
 
   async set(key: string, value: JsonValue, options: SetOptions = {}): Promise<boolean> {
-    this.#assertOpen();
-    if (options.ifAbsent && this.#live(key) !== undefined) return false;
-    this.#write(key, { json: JSON.stringify(value), expiresAt: this.#expiry(options.ttlMs) });
+    const entry = { text: stateArguments.text(value), expiresAt: this.#expiry(options.ttlMs) };
+    const live = this.#live(key);
+    if (options.ifAbsent && live !== undefined) return false;
+    this.#write(key, entry);
     return true;
   }
 
   async compareAndSet(key: string, expected: JsonValue, next: JsonValue, options: { readonly ttlMs?: number } = {}): Promise<boolean> {
-    this.#assertOpen();
+    const text = stateArguments.text(next);
+    const expiresAt = this.#expiry(options.ttlMs);
     const entry = this.#live(key);
-    if (entry === undefined || entry.json !== JSON.stringify(expected)) return false;
-    const expiresAt = options.ttlMs === undefined ? entry.expiresAt : this.#expiry(options.ttlMs);
-    this.#write(key, { json: JSON.stringify(next), expiresAt });
+    if (entry === undefined || entry.text !== stateArguments.text(expected)) return false;
+    this.#write(key, { text, expiresAt: options.ttlMs === undefined ? entry.expiresAt : expiresAt });
     return true;
   }
 
   async delete(key: string): Promise<boolean> {
-    this.#assertOpen();
     const live = this.#live(key) !== undefined;
     this.#entries.delete(key);
     return live;
   }
 
   async increment(key: string, by: number, options: { readonly ttlMs?: number } = {}): Promise<number> {
-    this.#assertOpen();
+    stateArguments.by(by);
+    const expiresAt = this.#expiry(options.ttlMs);
     const entry = this.#live(key);
-    const current = entry === undefined ? 0 : (JSON.parse(entry.json) as JsonValue);
-    if (typeof current !== 'number') throw new RpcError('invalid_params', `State key '${key}' does not hold a counter`);
-    const sum = current + by;
-    this.#write(key, { json: JSON.stringify(sum), expiresAt: entry?.expiresAt ?? this.#expiry(options.ttlMs) });
+    const sum = stateArguments.sum(key, entry?.text, by);
+    this.#write(key, { text: String(sum), expiresAt: entry?.expiresAt ?? expiresAt });
     return sum;
   }
 
   async acquireLock(key: string, ttlMs: number): Promise<Lock | undefined> {
-    this.#assertOpen();
-    const now = this.#clock.now();
-    const held = this.#locks.get(key);
-    if (held !== undefined && held.expiresAt > now) return undefined;
-    const fencingToken = (this.#fences.get(key) ?? 0) + 1;
-    this.#fences.set(key, fencingToken);
+    const expiresAt = this.#expiry(ttlMs);
+    if (this.#held(key) !== undefined) return undefined;
     const token = this.#newToken();
-    this.#locks.set(key, { token, expiresAt: this.#expiry(ttlMs) });
-    return { token, fencingToken };
+    this.#locks.set(key, { token, expiresAt });
+    this.#fence += 1;
+    this.#countWrite();
+    return { token, fencingToken: this.#fence };
   }
 
   async extendLock(key: string, token: string, ttlMs: number): Promise<boolean> {
-    this.#assertOpen();
-    const held = this.#holder(key, token);
-    if (held === undefined) return false;
-    held.expiresAt = this.#expiry(ttlMs);
+    const expiresAt = this.#expiry(ttlMs);
+    const held = this.#held(key);
+    if (held?.token !== token) return false;
+    held.expiresAt = expiresAt;
     return true;
   }
 
   async releaseLock(key: string, token: string): Promise<boolean> {
-    this.#assertOpen();
-    if (this.#holder(key, token) === undefined) return false;
-    this.#locks.delete(key);
-    return true;
+    return this.#held(key)?.token === token && this.#locks.delete(key);
   }
 
   async publish(channel: string, message: JsonValue): Promise<void> {
     this.#assertOpen();
-    const json = JSON.stringify(message);
-    for (const deliver of [...(this.#channels.get(channel) ?? [])]) deliver(json);
+    const text = stateArguments.text(message);
+    for (const deliver of [...(this.#channels.get(stateArguments.key(channel)) ?? [])]) deliver(text);
   }
 
   async subscribe(channel: string, listener: (message: JsonValue) => void): Promise<() => Promise<void>> {
     this.#assertOpen();
-    const deliver = (json: string) => queueMicrotask(() => subscribers.has(deliver) && listener(JSON.parse(json) as JsonValue));
-    const subscribers = this.#channels.get(channel) ?? new Set();
+    const subscribers = this.#channels.get(stateArguments.key(channel)) ?? new Set();
+    const deliver = (text: string) =>
+      queueMicrotask(() => {
+        if (!subscribers.has(deliver)) return;
+        try {
+          listener(JSON.parse(text) as JsonValue);
+        } catch {
+          // A listener's failure is its own.
+        }
+      });
     this.#channels.set(channel, subscribers);
     subscribers.add(deliver);
     return async () => {
@@ -129,14 +132,12 @@ export class MemoryStateStore implements StateStore {
   }
 
   #expiry(ttlMs: number | undefined): number {
-    if (ttlMs === undefined) return Number.POSITIVE_INFINITY;
-    if (!Number.isInteger(ttlMs) || ttlMs <= 0) throw new RpcError('invalid_params', `ttlMs: expected a positive integer, got ${ttlMs}`);
-    return this.#clock.now() + ttlMs;
+    return this.#clock.now() + (stateArguments.ttlMs(ttlMs) ?? Number.POSITIVE_INFINITY);
   }
 
   #live(key: string): Entry | undefined {
-    if (key === '') throw new RpcError('invalid_params', 'State key: expected a non-empty string');
-    const entry = this.#entries.get(key);
+    this.#assertOpen();
+    const entry = this.#entries.get(stateArguments.key(key));
     if (entry !== undefined && entry.expiresAt <= this.#clock.now()) {
       this.#entries.delete(key);
       return undefined;
@@ -144,18 +145,22 @@ export class MemoryStateStore implements StateStore {
     return entry;
   }
 
-  #holder(key: string, token: string): { expiresAt: number } | undefined {
-    const held = this.#locks.get(key);
-    return held !== undefined && held.token === token && held.expiresAt > this.#clock.now() ? held : undefined;
+  #held(key: string): { readonly token: string; expiresAt: number } | undefined {
+    this.#assertOpen();
+    const held = this.#locks.get(stateArguments.key(key));
+    return held !== undefined && held.expiresAt > this.#clock.now() ? held : undefined;
   }
 
   #write(key: string, entry: Entry): void {
-    if (key === '') throw new RpcError('invalid_params', 'State key: expected a non-empty string');
     this.#entries.set(key, entry);
+    this.#countWrite();
+  }
+
+  #countWrite(): void {
     this.#writes += 1;
-    if (this.#writes % 1000 === 0) {
-      const now = this.#clock.now();
-      for (const [name, { expiresAt }] of this.#entries) if (expiresAt <= now) this.#entries.delete(name);
-    }
+    if (this.#writes % 1000 !== 0) return;
+    const now = this.#clock.now();
+    for (const [key, { expiresAt }] of this.#entries) if (expiresAt <= now) this.#entries.delete(key);
+    for (const [key, { expiresAt }] of this.#locks) if (expiresAt <= now) this.#locks.delete(key);
   }
 }

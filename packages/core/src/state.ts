@@ -20,8 +20,9 @@ export interface Lock {
  * State that several server processes share: sessions, limits, locks, idempotency records, events.
  * Every driver passes `stateStoreContract` of `@mcp-blocks/core/testing`.
  *
- * Keys are non-empty strings; values are JSON. Each method is atomic. A store whose backend cannot be
- * reached rejects with `RpcError` `unavailable`; a closed one rejects with `RpcError` `internal_error`.
+ * Keys are non-empty strings; values are JSON, and equal whatever the order of their members. Each method
+ * is atomic. A store whose backend cannot be reached rejects with `RpcError` `unavailable`, a closed one
+ * with `internal_error`; a wrong argument, or a counter that is none, with `invalid_params`.
  */
 export interface StateStore {
   /** The live value, or `undefined`. */
@@ -42,7 +43,11 @@ export interface StateStore {
   releaseLock(key: string, token: string): Promise<boolean>;
   /** Sends to every current subscriber of the channel, in this process and in others. */
   publish(channel: string, message: JsonValue): Promise<void>;
-  /** Listens on a channel once resolved; the returned function ends it. */
+  /**
+   * Listens on a channel once resolved; the returned function ends it. Messages of one publisher arrive in
+   * order. What is published while the backend is out of reach may be missed. A listener that throws harms
+   * no other.
+   */
   subscribe(channel: string, listener: (message: JsonValue) => void): Promise<() => Promise<void>>;
   /** Ends timers and connections. Idempotent. */
   close(): Promise<void>;

@@ -1,3 +1,4 @@
+export { type AuditSinkHarness, type AuditSinkSubject, auditSinkContract } from './audit-sink-contract.js';
 export { testContext, testPrincipal } from './context.js';
 export type { ContractCase } from './contract.js';
 export {
@@ -7,3 +8,4 @@ export {
   serviceRegistryContract,
 } from './discovery-contract.js';
 export { ManualClock, settle } from './manual-clock.js';
+export { type StateStoreHarness, type StateStorePair, stateStoreContract } from './state-store-contract.js';
