@@ -1,1 +1,24 @@
-export {};
+export type { AccessRule } from './access-rule.js';
+export { AuthenticatedToolRegistry, type Registration } from './authenticated-tool-registry.js';
+export type { Completer, Completers, CompletionContext } from './completion.js';
+export type { ContentAnnotations, ContentBlock, EmbeddedContents, Icon, InputRequiredResult } from './content.js';
+export { type Decision, decide } from './decision.js';
+export type { HandlerContext, LogLevel } from './handler-context.js';
+export type { Presentation } from './presentation.js';
+export type { PromptDefinition, PromptHandler, PromptMessage, PromptReturn } from './prompt.js';
+export type { AuthenticatedToolRegistryOptions, RegistryCapability } from './registry-options.js';
+export type {
+  CacheHint,
+  FixedResourceDefinition,
+  ResourceContents,
+  ResourceDefinition,
+  ResourceReader,
+  ResourceReturn,
+  ResourceTemplateDefinition,
+  ResourceTemplateReader,
+} from './resource.js';
+export { RoleHierarchy } from './role-hierarchy.js';
+export type { Schema, SchemaInput, SchemaOutput, SchemaResult } from './schema.js';
+export type { StructuredToolResult, ToolAnnotations, ToolDefinition, ToolHandler, ToolResult, ToolReturn } from './tool.js';
+export { isToolError, ToolError } from './tool-error.js';
+export { UriTemplate } from './uri-template.js';

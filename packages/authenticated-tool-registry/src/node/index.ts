@@ -1,0 +1,1 @@
+export { resolveInside } from './resolve-inside.js';

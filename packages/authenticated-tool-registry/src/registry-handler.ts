@@ -1,0 +1,264 @@
+import {
+  type Clock,
+  eraOf,
+  isJsonObject,
+  isRpcError,
+  type JsonObject,
+  type RpcContext,
+  RpcError,
+  type RpcRequest,
+  type RpcResult,
+} from '@mcp-blocks/core';
+import type { AccessRule } from './access-rule.js';
+import type { ArgumentBounds } from './argument-bounds.js';
+import { type AuditLog, argumentKeys, clipped } from './audit-log.js';
+import type { Catalog } from './catalog.js';
+import { complete, completionRequest } from './completion.js';
+import { decide } from './decision.js';
+import { describe, type Execution, execute, type Outcome } from './execution.js';
+import { type HandlerContext, handlerContext } from './handler-context.js';
+import { page } from './pagination.js';
+import { type PromptEntry, runPrompt } from './prompt.js';
+import { type ResourceEntry, type ResourceReturn, type ResourceTemplateEntry, resourceNotFound, toReadOutcome } from './resource.js';
+import type { RoleHierarchy } from './role-hierarchy.js';
+import { runTool, type ToolEntry } from './tool.js';
+
+/** Everything registered. */
+export interface Catalogs {
+  readonly tools: Catalog<ToolEntry>;
+  readonly resources: Catalog<ResourceEntry>;
+  readonly templates: Catalog<ResourceTemplateEntry>;
+  readonly prompts: Catalog<PromptEntry>;
+}
+
+/** What the handler works with, checked by who made it. */
+export interface RegistryHandlerParts {
+  readonly catalogs: Catalogs;
+  readonly hasCapability: (name: 'tools' | 'resources' | 'prompts' | 'completions' | 'logging') => boolean;
+  readonly defaultAccess: AccessRule | 'deny';
+  readonly roles: RoleHierarchy;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly bounds: ArgumentBounds;
+  readonly pageSize: number;
+  readonly listTtlMs: number;
+  readonly onError: (error: Error) => void;
+}
+
+interface Entry {
+  readonly key: string;
+  readonly definition: JsonObject;
+  readonly access: AccessRule | undefined;
+}
+
+/** An entry as a denial names it. */
+interface Target {
+  readonly kind: 'tool' | 'resource' | 'prompt';
+  readonly name: string;
+  readonly method: string;
+}
+
+/** A resource found for a URI, fixed or by template. */
+interface Readable extends Pick<ResourceEntry, 'key' | 'definition' | 'access' | 'cacheHint' | 'mimeType'> {
+  readonly read: (context: HandlerContext) => ResourceReturn | Promise<ResourceReturn>;
+}
+
+/** Answers the requests to a registry. */
+export class RegistryHandler {
+  readonly #parts: RegistryHandlerParts;
+
+  constructor(parts: RegistryHandlerParts) {
+    this.#parts = parts;
+  }
+
+  async handle({ method, params }: RpcRequest, context: RpcContext): Promise<RpcResult> {
+    const { tools, resources, templates, prompts } = this.#parts.catalogs;
+    this.#checkExpiry(method, context);
+    switch (method) {
+      case 'tools/list':
+        return this.#requires('tools', method).#list('tools', tools, params, context);
+      case 'tools/call':
+        return this.#requires('tools', method).#callTool(params, context);
+      case 'resources/list':
+        return this.#requires('resources', method).#list('resources', resources, params, context);
+      case 'resources/templates/list':
+        return this.#requires('resources', method).#list('resourceTemplates', templates, params, context);
+      case 'resources/read':
+        return this.#requires('resources', method).#readResource(params, context);
+      case 'resources/subscribe':
+        return this.#requires('resources', method).#subscribe(params, context);
+      case 'resources/unsubscribe':
+        this.#requires('resources', method);
+        text(params.uri, 'uri');
+        // Giving something up needs no permission, and the answer tells nothing.
+        return {};
+      case 'prompts/list':
+        return this.#requires('prompts', method).#list('prompts', prompts, params, context);
+      case 'prompts/get':
+        return this.#requires('prompts', method).#getPrompt(params, context);
+      case 'completion/complete':
+        return this.#requires('completions', method).#complete(params, context);
+      default:
+        throw methodNotFound(method);
+    }
+  }
+
+  #requires(capability: 'tools' | 'resources' | 'prompts' | 'completions', method: string): this {
+    if (!this.#parts.hasCapability(capability)) throw methodNotFound(method);
+    return this;
+  }
+
+  /** Connections outlive credentials, and not every listener looks at the clock. */
+  #checkExpiry(method: string, context: RpcContext): void {
+    const { expiresAt } = context.principal;
+    if (expiresAt === undefined || expiresAt > this.#parts.clock.now()) return;
+    this.#parts.audit.record({ type: 'auth.failed', outcome: 'denied', target: method, reason: 'the principal has expired' }, context);
+    throw new RpcError('unauthenticated', 'The credentials have expired', {
+      auditReason: 'the principal has expired',
+      headers: { 'www-authenticate': 'Bearer error="invalid_token", error_description="The credentials have expired"' },
+    });
+  }
+
+  #decide(entry: Entry, context: RpcContext) {
+    return decide(context.principal, entry.access ?? this.#parts.defaultAccess, this.#parts.roles);
+  }
+
+  #list(
+    kind: string,
+    catalog: Catalog<ToolEntry> | Catalog<ResourceEntry> | Catalog<ResourceTemplateEntry> | Catalog<PromptEntry>,
+    params: JsonObject,
+    context: RpcContext,
+  ): RpcResult {
+    const { pageSize, listTtlMs } = this.#parts;
+    const { entries, nextCursor } = page<Entry>(kind, catalog.sorted, (entry) => this.#decide(entry, context).allowed, params, pageSize);
+    return {
+      [kind]: entries.map((entry) => entry.definition),
+      ...(nextCursor === undefined ? {} : { nextCursor }),
+      // Private always: what is listed depends on who asks.
+      ...(eraOf(context.protocolVersion) === 'modern' ? { ttlMs: listTtlMs, cacheScope: 'private' } : {}),
+    };
+  }
+
+  /** The entry, if the caller may use it. Every other way ends in the same error as for an entry that is not there. */
+  #guarded<E extends Entry>(entry: E | undefined, target: Target, context: RpcContext): E {
+    const decision = entry === undefined ? { allowed: false as const, reason: `unknown ${target.kind}` } : this.#decide(entry, context);
+    if (entry !== undefined && decision.allowed) return entry;
+    const { reason, missingScopes } = decision as Exclude<ReturnType<typeof decide>, { allowed: true }>;
+    const { kind, name, method } = target;
+    this.#parts.audit.record({ type: `${kind}.denied`, outcome: 'denied', target: name, reason, details: { method } }, context);
+    if (missingScopes !== undefined)
+      throw insufficientScope((entry?.access ?? (this.#parts.defaultAccess as AccessRule)).scopes ?? [], reason);
+    if (kind === 'resource') throw resourceNotFound(name, reason);
+    throw new RpcError('invalid_params', `Unknown ${kind}: ${clipped(name)}`, { auditReason: reason });
+  }
+
+  async #callTool(params: JsonObject, context: RpcContext): Promise<RpcResult> {
+    const name = text(params.name, 'name');
+    const tool = this.#guarded(this.#parts.catalogs.tools.get(name), { kind: 'tool', name, method: 'tools/call' }, context);
+    const args = argumentsOf(params);
+    return this.#run({ type: 'tool.call', target: name, details: argumentKeys(args) }, params, context, (own) =>
+      runTool(tool, args, own, this.#parts.bounds, this.#parts.onError),
+    );
+  }
+
+  async #readResource(params: JsonObject, context: RpcContext): Promise<RpcResult> {
+    const uri = text(params.uri, 'uri');
+    const resource = this.#guarded(this.#find(uri), { kind: 'resource', name: uri, method: 'resources/read' }, context);
+    return this.#run({ type: 'resource.read', target: uri }, params, context, (own) =>
+      this.#hidingDetails('Reading the resource failed', async () => toReadOutcome(uri, resource, await resource.read(own), own)),
+    );
+  }
+
+  async #getPrompt(params: JsonObject, context: RpcContext): Promise<RpcResult> {
+    const name = text(params.name, 'name');
+    const prompt = this.#guarded(this.#parts.catalogs.prompts.get(name), { kind: 'prompt', name, method: 'prompts/get' }, context);
+    const args = argumentsOf(params);
+    return this.#run({ type: 'prompt.get', target: name, details: argumentKeys(args) }, params, context, (own) =>
+      this.#hidingDetails(`Prompt '${name}' failed`, () => runPrompt(prompt, args, own, this.#parts.bounds)),
+    );
+  }
+
+  #subscribe(params: JsonObject, context: RpcContext): RpcResult {
+    const uri = text(params.uri, 'uri');
+    this.#guarded(this.#find(uri), { kind: 'resource', name: uri, method: 'resources/subscribe' }, context);
+    this.#parts.audit.record({ type: 'resource.subscribe', outcome: 'allowed', target: uri }, context);
+    return {};
+  }
+
+  async #complete(params: JsonObject, context: RpcContext): Promise<RpcResult> {
+    const request = completionRequest(params);
+    const { kind, key } = request.ref;
+    const method = 'completion/complete';
+    const { prompts, templates } = this.#parts.catalogs;
+    const [completers, names] =
+      kind === 'prompt'
+        ? pair(this.#guarded(prompts.get(key), { kind: 'prompt', name: key, method }, context))
+        : pair(this.#guarded(templates.get(key), { kind: 'resource', name: key, method }, context));
+    if (!names.includes(request.argument.name)) throw new RpcError('invalid_params', `argument.name: ${kind} has no such argument`);
+    return this.#hidingDetails('Completing failed', () => complete(request, completers, context));
+  }
+
+  /** A fixed resource before templates; of the templates the one registered first, whatever its rule. */
+  #find(uri: string): Readable | undefined {
+    const fixed = this.#parts.catalogs.resources.get(uri);
+    if (fixed !== undefined) return { ...fixed, read: (context) => fixed.read(uri, context) };
+    for (const entry of this.#parts.catalogs.templates.values()) {
+      const variables = entry.template.match(uri);
+      if (variables !== undefined) return { ...entry, read: (context) => entry.read(variables, { ...context, uri }) };
+    }
+    return undefined;
+  }
+
+  async #run(
+    execution: Execution,
+    params: JsonObject,
+    context: RpcContext,
+    run: (own: HandlerContext) => Promise<Outcome>,
+  ): Promise<RpcResult> {
+    const own = handlerContext(context, params, this.#parts.hasCapability('logging'));
+    try {
+      return await execute(execution, context, this.#parts, () => run(own.context));
+    } finally {
+      own.close();
+    }
+  }
+
+  async #hidingDetails<T>(message: string, run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      if (isRpcError(error)) throw error;
+      const cause = error instanceof Error ? error : new Error(describe(error), { cause: error });
+      this.#parts.onError(cause);
+      throw new RpcError('internal_error', message, { cause, auditReason: describe(error) });
+    }
+  }
+}
+
+function pair(entry: PromptEntry | ResourceTemplateEntry) {
+  return [entry.completers, 'template' in entry ? entry.template.variables : entry.argumentNames] as const;
+}
+
+function text(value: unknown, member: string): string {
+  if (typeof value !== 'string') throw new RpcError('invalid_params', `${member}: expected a string`);
+  return value;
+}
+
+function argumentsOf(params: JsonObject): JsonObject {
+  const { arguments: args = {} } = params;
+  if (!isJsonObject(args)) throw new RpcError('invalid_params', 'arguments: expected an object');
+  return args;
+}
+
+function methodNotFound(method: string): RpcError {
+  return new RpcError('method_not_found', `Method not found: ${clipped(method)}`);
+}
+
+/** RFC 6750, section 3.1; all scopes in one challenge (MCP 2026-07-28, basic/authorization, "Scope Challenge Handling"). */
+function insufficientScope(scopes: readonly string[], auditReason: string): RpcError {
+  return new RpcError('insufficient_scope', `Needs the scopes: ${scopes.join(' ')}`, {
+    data: { requiredScopes: [...scopes] },
+    auditReason,
+    headers: { 'www-authenticate': `Bearer error="insufficient_scope", scope="${scopes.join(' ')}"` },
+  });
+}

@@ -1,0 +1,41 @@
+import type { AuditSink, Clock } from '@mcp-blocks/core';
+import type { AccessRule } from './access-rule.js';
+
+/** A capability that a registry can declare. */
+export type RegistryCapability = 'tools' | 'resources' | 'prompts' | 'completions' | 'logging';
+
+/** Options of {@link AuthenticatedToolRegistry}. */
+export interface AuthenticatedToolRegistryOptions {
+  /** The service's name in `server/discover` and `initialize`. */
+  readonly name: string;
+  readonly version: string;
+  readonly title?: string;
+  /** Shown to the model by hosts: how to use the service. */
+  readonly instructions?: string;
+  /** Where registrations, denials and executions are recorded. Default: nowhere. */
+  readonly audit?: AuditSink;
+  /**
+   * The rule of entries that have none. Default: `{}`, every authenticated caller and nobody else.
+   * `'deny'` hides such entries from everybody.
+   */
+  readonly defaultAccess?: AccessRule | 'deny';
+  /** For each role, the roles whose rights it has too: `{ admin: ['analyst'] }`. Default: no inheritance. */
+  readonly roles?: Readonly<Record<string, readonly string[]>>;
+  /**
+   * Declared although nothing of the kind is registered yet; what is registered is declared anyway.
+   * `logging` is declared only if named here, and lets `context.log` reach callers.
+   */
+  readonly capabilities?: readonly RegistryCapability[];
+  /** Entries in one page of a list; an integer from 1. Default: 100. */
+  readonly pageSize?: number;
+  /** Milliseconds for which clients may keep a list; an integer from 0. Default: 0. */
+  readonly listTtlMs?: number;
+  /** Largest arguments of a call, as UTF-8 JSON; an integer from 2. Default: 1 MiB. */
+  readonly maxArgumentBytes?: number;
+  /** Deepest nesting of the arguments, which are themselves 1; an integer from 1. Default: 32. */
+  readonly maxArgumentDepth?: number;
+  /** Told of failures whose details callers do not see. Default: nobody; the audit trail has the reason. */
+  readonly onError?: (error: Error) => void;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
+}

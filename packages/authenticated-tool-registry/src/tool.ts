@@ -1,0 +1,159 @@
+import { ConfigurationError, isJsonObject, isRpcError, type JsonObject } from '@mcp-blocks/core';
+import { type AccessRule, checkedAccessRule } from './access-rule.js';
+import { type ArgumentBounds, outOfBounds } from './argument-bounds.js';
+import { type ContentBlock, type InputRequiredResult, isInputRequired } from './content.js';
+import { describe, type Outcome } from './execution.js';
+import type { HandlerContext } from './handler-context.js';
+import { checkHeaderParameters } from './header-parameters.js';
+import { type Presentation, pick } from './presentation.js';
+import { type CompiledSchema, compileSchema, type Schema, type SchemaInput, type SchemaOutput } from './schema.js';
+import { isToolError } from './tool-error.js';
+
+/** Hints about a tool's behaviour. Clients must not trust them, and the registry does not act on them. */
+export interface ToolAnnotations {
+  readonly title?: string;
+  readonly readOnlyHint?: boolean;
+  readonly destructiveHint?: boolean;
+  readonly idempotentHint?: boolean;
+  readonly openWorldHint?: boolean;
+}
+
+/** A tool, less its function. */
+export interface ToolDefinition<I extends Schema, O extends Schema | undefined> extends Presentation {
+  /** The arguments. Absent: the tool takes none. A property's `.meta({ 'x-mcp-header': 'Region' })` is kept. */
+  readonly input?: I;
+  /** The structured content. What is sent is what this schema made of the tool's value. */
+  readonly output?: O;
+  readonly annotations?: ToolAnnotations;
+  /** Who may see and call it. Default: the registry's `defaultAccess`. */
+  readonly access?: AccessRule;
+}
+
+/** A tool that answers with content. */
+export interface ToolResult {
+  readonly content: readonly ContentBlock[];
+  /** The content tells the model what went wrong. */
+  readonly isError?: boolean;
+  readonly _meta?: JsonObject;
+}
+
+/** A tool with an output schema answers with `structuredContent`; `content` defaults to its JSON text. */
+export interface StructuredToolResult<Value> {
+  readonly structuredContent: Value;
+  readonly content?: readonly ContentBlock[];
+  readonly _meta?: JsonObject;
+}
+
+/** What a tool's function may return. A string is one block of text. */
+export type ToolReturn<O extends Schema | undefined> =
+  | InputRequiredResult
+  | (O extends Schema ? StructuredToolResult<SchemaInput<O>> | (ToolResult & { readonly isError: true }) : string | ToolResult);
+
+/** A tool's function. Throw `ToolError` to tell the model, `RpcError` to fail the request; anything else is hidden. */
+export type ToolHandler<I extends Schema, O extends Schema | undefined> = (
+  args: SchemaOutput<I>,
+  context: HandlerContext,
+) => ToolReturn<O> | Promise<ToolReturn<O>>;
+
+/** A registered tool. */
+export interface ToolEntry {
+  readonly key: string;
+  readonly definition: JsonObject;
+  readonly access: AccessRule | undefined;
+  readonly input: CompiledSchema | undefined;
+  readonly output: CompiledSchema | undefined;
+  readonly handler: (args: never, context: HandlerContext) => unknown;
+}
+
+/** MCP 2026-07-28, server/tools, "Tool Names". */
+const TOOL_NAME = /^[A-Za-z0-9_.-]{1,128}$/;
+const NO_INPUT: JsonObject = { type: 'object', additionalProperties: false };
+
+/** @throws ConfigurationError naming what is wrong with the registration. */
+export function toolEntry(name: string, definition: ToolDefinition<Schema, Schema | undefined>, handler: ToolEntry['handler']): ToolEntry {
+  if (typeof name !== 'string' || !TOOL_NAME.test(name)) {
+    throw new ConfigurationError('tool', `expected a name of 1 to 128 letters, digits, '_', '-', '.', got ${JSON.stringify(name)}`);
+  }
+  const at = `tool '${name}'`;
+  if (typeof handler !== 'function') throw new ConfigurationError(at, 'expected a function as the last argument');
+  const input = definition.input && compileSchema(definition.input, 'input', `${at}.input`, 'arguments');
+  const output = definition.output && compileSchema(definition.output, 'output', `${at}.output`, 'structuredContent');
+  if (input !== undefined) checkHeaderParameters(input.json, `${at}.input`);
+  return {
+    key: name,
+    definition: {
+      name,
+      ...pick(definition, ['title', 'description', 'icons', 'annotations', '_meta']),
+      inputSchema: input?.json ?? NO_INPUT,
+      ...(output === undefined ? {} : { outputSchema: output.json }),
+    },
+    access: definition.access && checkedAccessRule(definition.access, `${at}.access`),
+    input,
+    output,
+    handler,
+  };
+}
+
+/**
+ * Validates the arguments, runs the tool and validates what it returned. Resolves with a result for
+ * everything a model can act on; throws only what is a protocol error.
+ *
+ * @param onError - told of failures whose details the caller does not see.
+ */
+export async function runTool(
+  tool: ToolEntry,
+  args: JsonObject,
+  context: HandlerContext,
+  bounds: ArgumentBounds,
+  onError: (error: Error) => void,
+): Promise<Outcome> {
+  const unexpected = (error: unknown): Outcome => {
+    onError(error instanceof Error ? error : new Error(describe(error), { cause: error }));
+    return failed(`Tool '${tool.key}' failed`, describe(error));
+  };
+  try {
+    const problem = outOfBounds(args, bounds);
+    const checked = problem === undefined ? await validateArguments(tool, args) : { problems: [problem] };
+    if ('problems' in checked)
+      return failed(`Invalid arguments for tool '${tool.key}':\n${checked.problems.join('\n')}`, 'invalid arguments');
+    const returned: unknown = await tool.handler(checked.value as never, context);
+    return await toOutcome(tool, returned);
+  } catch (error) {
+    if (isRpcError(error)) throw error;
+    if (isToolError(error)) return failed(error.message, `tool error: ${error.message}`);
+    return unexpected(error);
+  }
+}
+
+async function validateArguments(tool: ToolEntry, args: JsonObject) {
+  if (tool.input !== undefined) return tool.input.validate(args);
+  const unknown = Object.keys(args);
+  return unknown.length === 0
+    ? { value: args }
+    : { problems: unknown.slice(0, 10).map((key) => `arguments.${key}: this tool takes no arguments`) };
+}
+
+async function toOutcome(tool: ToolEntry, returned: unknown): Promise<Outcome> {
+  if (isInputRequired(returned)) return { result: { ...returned } as JsonObject };
+  if (typeof returned === 'string' && tool.output === undefined) return { result: { content: [{ type: 'text', text: returned }] } };
+  if (!isJsonObject(returned)) throw new Error(`returned ${returned === null ? 'null' : typeof returned}, which is not a tool result`);
+  const isError = returned.isError === true;
+  if (tool.output === undefined || isError) {
+    if (!isContent(returned.content)) throw new Error('returned an object without a content array');
+    return { result: returned, ...(isError ? { failure: 'the tool reported an error' } : {}) };
+  }
+  const checked = await tool.output.validate(returned.structuredContent);
+  if ('problems' in checked) throw new Error(`returned what its output schema refuses: ${checked.problems.join('; ')}`);
+  const structuredContent = checked.value as JsonObject;
+  const { content = [{ type: 'text', text: JSON.stringify(structuredContent) }] } = returned;
+  if (!isContent(content)) throw new Error('returned content that is not an array of blocks');
+  return { result: { ...returned, content, structuredContent } };
+}
+
+function isContent(content: unknown): boolean {
+  return Array.isArray(content) && content.every((block) => isJsonObject(block) && typeof block.type === 'string');
+}
+
+function failed(text: string, failure: string): Outcome {
+  return { result: { content: [{ type: 'text', text }], isError: true }, failure };
+}
