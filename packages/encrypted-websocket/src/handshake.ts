@@ -111,7 +111,7 @@ export function refuseUpgrade(socket: Duplex, error: unknown, status?: number): 
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(body),
   };
-  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  const head = Object.entries(headers).map(([name, value]) => `${name}: ${String(value).replace(/[\r\n]+/g, ' ')}\r\n`);
   socket.once('finish', () => socket.destroy());
   socket.end(`HTTP/1.1 ${code} ${STATUS_CODES[code] ?? ''}\r\n${head.join('')}\r\n${body}`);
 }

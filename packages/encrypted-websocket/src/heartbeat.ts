@@ -1,4 +1,5 @@
 import type { CancelTimer, Clock } from '@mcp-blocks/core';
+import { MAX_TIMER_MS } from './option-checks.js';
 
 /** Options of {@link Heartbeat}. */
 export interface HeartbeatOptions {
@@ -77,12 +78,15 @@ export class Heartbeat {
   }
 
   #watch(delayMs: number): void {
-    this.#cancelDeadline = this.#options.clock.setTimeout(() => {
-      if (this.#options.bytesRead() !== this.#seenBytes) this.seen();
-      const remainingMs = this.#seenAt + this.#limitMs - this.#options.clock.now();
-      if (remainingMs > 0) return this.#watch(remainingMs);
-      this.stop();
-      this.#options.onTimeout();
-    }, delayMs);
+    this.#cancelDeadline = this.#options.clock.setTimeout(
+      () => {
+        if (this.#options.bytesRead() !== this.#seenBytes) this.seen();
+        const remainingMs = this.#seenAt + this.#limitMs - this.#options.clock.now();
+        if (remainingMs > 0) return this.#watch(remainingMs);
+        this.stop();
+        this.#options.onTimeout();
+      },
+      Math.min(delayMs, MAX_TIMER_MS),
+    );
   }
 }

@@ -4,16 +4,23 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ResolvedOptions } from './server-options.js';
 
-/** Takes over the socket of an upgrade request. */
-export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+/** What an {@link OwnPort} tells its owner. */
+export interface OwnPortEvents {
+  /** Takes over the socket of an upgrade request. */
+  onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** The port failed after it had been opened. */
+  onError(error: Error): void;
+}
 
 /** An HTTP(S) server that does nothing but hand over upgrade requests. */
 export class OwnPort {
   readonly #options: ResolvedOptions;
+  readonly #events: OwnPortEvents;
   readonly #server: Server;
 
-  constructor(options: ResolvedOptions, onUpgrade: UpgradeHandler) {
+  constructor(options: ResolvedOptions, events: OwnPortEvents) {
     this.#options = options;
+    this.#events = events;
     const { tls, handshakeTimeoutMs } = options;
     const timeouts = {
       headersTimeout: handshakeTimeoutMs,
@@ -34,7 +41,7 @@ export class OwnPort {
             },
             answerPlainRequest,
           );
-    this.#server.on('upgrade', onUpgrade);
+    this.#server.on('upgrade', (request, socket, head) => events.onUpgrade(request, socket, head));
   }
 
   /** Resolves with the URL served. Rejects with the system's error when the address cannot be had. */
@@ -44,6 +51,7 @@ export class OwnPort {
       this.#server.once('error', reject);
       this.#server.listen(port, host, () => {
         this.#server.off('error', reject);
+        this.#server.on('error', (error) => this.#events.onError(error));
         const address = this.#server.address() as AddressInfo;
         const authority = host.includes(':') ? `[${host}]` : host;
         resolve(`${tls === undefined ? 'ws' : 'wss'}://${authority}:${address.port}${path}`);

@@ -82,7 +82,10 @@ class ServerListener implements EncryptedWebSocketListener {
 
   async listen(host: ListenerHost): Promise<void> {
     this.#open(host);
-    const port = new OwnPort(this.#options, (request, socket, head) => this.#onOwnUpgrade(request, socket, head));
+    const port = new OwnPort(this.#options, {
+      onUpgrade: (request, socket, head) => this.#onOwnUpgrade(request, socket, head),
+      onError: (error) => host.onError(error),
+    });
     this.#port = port;
     this.#endpoint = await port.listen();
   }
@@ -142,8 +145,7 @@ class ServerListener implements EncryptedWebSocketListener {
       headers.push(`${SESSION_HEADER}: ${this.#sessionIds.get(request)}`);
     });
     this.#upgrader.on('wsClientError', (error, socket, request) => {
-      const status = request.method === 'GET' ? undefined : 405;
-      this.#refuse(request, socket, new RpcError('invalid_request', error.message, { auditReason: 'malformed handshake' }), status);
+      this.#refuse(socket, new RpcError('invalid_request', error.message), request.method === 'GET' ? 400 : 405);
     });
   }
 
@@ -153,7 +155,7 @@ class ServerListener implements EncryptedWebSocketListener {
       return;
     }
     socket.on('error', () => {});
-    this.#refuse(request, socket, new RpcError('invalid_request', `WebSocket is served at ${this.path}`, { auditReason: 'path' }), 404);
+    this.#refuse(socket, new RpcError('invalid_request', `WebSocket is served at ${this.path}`), 404);
   }
 
   /** From the upgrade request to the open connection, or to the HTTP error. Never rejects. */
@@ -163,42 +165,45 @@ class ServerListener implements EncryptedWebSocketListener {
     const ignoreError = () => {};
     socket.on('error', ignoreError);
     if (host === undefined || this.#phase === 'closed') {
-      socket.destroy();
+      this.#refuse(socket, new RpcError('unavailable', 'The server is not running'));
       return;
     }
     let expired = false;
     const cancelTimeout = this.#options.clock.setTimeout(() => {
       expired = true;
-      this.#refuse(request, socket, new RpcError('timeout', 'The handshake took too long', { auditReason: 'timeout' }), 408);
+      const error = new RpcError('timeout', 'The handshake took too long', { auditReason: 'timeout' });
+      this.#refuse(socket, error, 408);
+      this.#audit(request, error);
     }, this.#options.handshakeTimeoutMs);
+    socket.once('close', cancelTimeout);
+    let auditedByHost = false;
     const full = this.#connections.size + this.#handshakes.size >= this.#options.maxConnections;
     this.#handshakes.add(socket);
     try {
       if (guarded) this.#guard.check(request.headers);
-      if (this.#phase === 'draining') throw new RpcError('unavailable', 'The server is shutting down', { auditReason: 'draining' });
+      this.#assertOpen();
       if (full) throw new RpcError('unavailable', 'Too many connections', { auditReason: 'maxConnections' });
       const credentials = readHandshake(request);
-      const principal = await this.#authenticate(host, credentials);
+      const principal = await host.authenticate(credentials).catch((error: unknown) => {
+        auditedByHost = true;
+        throw error;
+      });
+      if (principal.expiresAt !== undefined && principal.expiresAt <= this.#options.clock.now()) {
+        throw new RpcError('unauthenticated', 'The credential has expired', { auditReason: 'credential expired' });
+      }
       if (expired || socket.destroyed) return;
-      if (this.#phase !== 'open') throw new RpcError('unavailable', 'The server is shutting down', { auditReason: 'draining' });
+      this.#assertOpen();
       socket.off('error', ignoreError);
       this.#upgrade(host, principal, request, socket, head);
     } catch (error) {
       if (expired || socket.destroyed) return;
       if (!isRpcError(error)) host.onError(error as Error);
-      this.#refuse(request, socket, error);
+      this.#refuse(socket, error);
+      if (isRpcError(error) && error.auditReason !== undefined && !auditedByHost) this.#audit(request, error);
     } finally {
       cancelTimeout();
       this.#handshakes.delete(socket);
     }
-  }
-
-  async #authenticate(host: ListenerHost, credentials: Parameters<ListenerHost['authenticate']>[0]): Promise<Principal> {
-    const principal = await host.authenticate(credentials);
-    if (principal.expiresAt !== undefined && principal.expiresAt <= this.#options.clock.now()) {
-      throw new RpcError('unauthenticated', 'The credential has expired', { auditReason: 'credential expired' });
-    }
-    return principal;
   }
 
   #upgrade(host: ListenerHost, principal: Principal, request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -225,11 +230,16 @@ class ServerListener implements EncryptedWebSocketListener {
     });
   }
 
-  #refuse(request: IncomingMessage, socket: Duplex, error: unknown, status?: number): void {
+  #assertOpen(): void {
+    if (this.#phase !== 'open') throw new RpcError('unavailable', 'The server is shutting down');
+  }
+
+  #refuse(socket: Duplex, error: unknown, status?: number): void {
     this.#refusedHandshakes += 1;
     refuseUpgrade(socket, error, status);
-    // The host audits what its authenticators refuse.
-    if (!isRpcError(error) || error.code === 'unauthenticated') return;
+  }
+
+  #audit(request: IncomingMessage, error: RpcError): void {
     const remoteAddress = request.socket.remoteAddress;
     this.#host?.audit({
       type: 'ws.refused',

@@ -106,8 +106,10 @@ export class SocketTransport implements ChannelTransport {
   write(message: object): void {
     if (this.#ending !== undefined || this.#socket.readyState !== WebSocket.OPEN) throw gone();
     const data = Buffer.from(JSON.stringify(message));
-    // A callback keeps ws from throwing; a write that fails also closes the socket, which is reported there.
-    this.#socket.send(data, { binary: false }, () => this.#written());
+    // A write that fails also ends the connection, and whoever waits is told then.
+    this.#socket.send(data, { binary: false }, (error) => {
+      if (error == null) this.#written();
+    });
     this.#options.traffic.sent(data.byteLength);
     if (this.#writable === undefined && this.#socket.bufferedAmount > this.#options.maxBufferedBytes) this.#congest();
   }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { type IncomingHttpHeaders, request } from 'node:http';
 import {
   type AuditEvent,
   type AuthenticationRequest,
@@ -195,4 +196,51 @@ export function modernRequest(id: number | string, method: string, params: objec
       },
     },
   });
+}
+
+/** What an upgrade request by hand was answered with. */
+export interface UpgradeAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+/** Sends an upgrade request with exactly these headers besides the handshake's own; `undefined` leaves one out. */
+export function upgrade(url: string, headers: Record<string, string | undefined> = {}, path?: string): Promise<UpgradeAnswer> {
+  const target = new URL(url.replace(/^ws/, 'http'));
+  const all: Record<string, string | undefined> = {
+    connection: 'Upgrade',
+    upgrade: 'websocket',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    'sec-websocket-protocol': 'mcp',
+    ...headers,
+  };
+  return new Promise((resolve, reject) => {
+    const outgoing = request({
+      host: target.hostname,
+      port: target.port,
+      path: path ?? target.pathname,
+      agent: false,
+      headers: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as Record<string, string>,
+    });
+    outgoing.on('error', reject);
+    outgoing.on('upgrade', (response, socket) => {
+      cleanup(async () => socket.destroy());
+      resolve({ status: response.statusCode ?? 0, headers: response.headers, body: '' });
+    });
+    outgoing.on('response', (response) => {
+      let body = '';
+      response.on('data', (chunk) => {
+        body += String(chunk);
+      });
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }));
+    });
+    outgoing.end();
+  });
+}
+
+/** Waits for what only the network can bring about. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise<void>((resolve) => setImmediate(resolve));
 }
