@@ -1,0 +1,212 @@
+import { type Clock, ConfigurationError, type Random, systemClock } from '@mcp-blocks/core';
+import { isLoopbackAddress } from '@mcp-blocks/core/node';
+import type { Client, ClientCapabilities } from '@modelcontextprotocol/client';
+import { z } from 'zod';
+import type { Connector } from './connection.js';
+import type { ProtocolOptions } from './sdk-connection.js';
+import type { TokenOption } from './token-source.js';
+
+/** Options of `MCPClientPattern`. Times are in milliseconds. */
+export interface MCPClientConfig {
+  /**
+   * The server: `https://host/mcp`, or only `https://host`, which means its `/mcp`. Plain `http` on a
+   * loopback host, elsewhere with `allowInsecure`.
+   */
+  readonly serverUrl: string;
+  /** The server's WebSocket endpoint, `wss://…` or `ws://…`. Default: `/ws` on the host of `serverUrl`. */
+  readonly webSocketUrl?: string;
+  /** Prefer a WebSocket. Default: true. */
+  readonly enableWebSocket?: boolean;
+  /** Use HTTP while no WebSocket can be opened. Default: true. */
+  readonly enableHttpFallback?: boolean;
+  /** Open another connection when one is lost or cannot be made. Default: true. */
+  readonly enableReconnection?: boolean;
+  /** Keep results in memory. Default: true. */
+  readonly enableCaching?: boolean;
+  readonly reconnectOptions?: {
+    /** Further attempts after a failed one before giving up; 0 or more, or Infinity. Default: 10. */
+    readonly maxAttempts?: number;
+    /** Longest pause after the first failure; pauses are random below the bound. Default: 1,000. */
+    readonly initialDelay?: number;
+    /** Longest pause of all. Default: 30,000. */
+    readonly maxDelay?: number;
+    /** Growth of the longest pause per failure; 1 or more. Default: 1.5. */
+    readonly backoffMultiplier?: number;
+  };
+  readonly cacheOptions?: {
+    /** Most results kept; the least recently used go first. Default: 1,000. */
+    readonly maxSize?: number;
+    /** How long a result is fresh where neither the server nor the caller says. Default: 300,000. */
+    readonly defaultTTL?: number;
+  };
+  /** Most requests sent and not yet answered. Default: 10. */
+  readonly maxConcurrentRequests?: number;
+  /** Most requests waiting; one more fails with `unavailable`. Default: 10,000. */
+  readonly queueLimit?: number;
+  /** Time for a request, waiting included, where `request` is not told. Default: 30,000. */
+  readonly requestTimeout?: number;
+  /** Time for one transport to connect and agree on a version. Default: 10,000. */
+  readonly connectTimeout?: number;
+  /** Time between probes of the connection; 0: none. Default: 30,000. */
+  readonly healthCheckInterval?: number;
+  /**
+   * The bearer token. A function is called at first need and again, once for however many requests, when
+   * the server refuses the token it gave.
+   */
+  readonly credentials?: { readonly token: TokenOption };
+  /** Protocol era: find out (`auto`), or insist on 2026-07-28 (`modern`) or the handshake before it (`legacy`). Default: `auto`. */
+  readonly versionNegotiation?: 'auto' | 'legacy' | 'modern';
+  /** Must be true to speak plain `http` or `ws` to a host that is not loopback. Default: false. */
+  readonly allowInsecure?: boolean;
+  /** Sent to the server. Default: `mcp-blocks-client`. */
+  readonly clientInfo?: { readonly name: string; readonly version: string };
+  /** What the client can do for the server (elicitation, sampling, roots). Default: nothing. */
+  readonly capabilities?: ClientCapabilities;
+  /** Called with the SDK `Client` of every new connection before it connects; registers the handlers of `capabilities`. */
+  readonly configureClient?: (client: Client) => void;
+  /** Replaces the WebSocket and HTTP connectors, in order of preference. `sdkConnector` makes one of any SDK transport. */
+  readonly connectors?: (environment: ConnectorEnvironment) => readonly Connector[];
+  readonly clock?: Clock;
+  /** For the jitter of pauses. Default: `Math.random`. */
+  readonly random?: Random;
+  /** Makes idempotency keys. Default: `crypto.randomUUID`. */
+  readonly newId?: () => string;
+  /** Told of failures that no request is waiting for, like listeners of `error`. */
+  readonly onError?: (error: Error) => void;
+}
+
+/** What connectors are made from. */
+export interface ConnectorEnvironment {
+  readonly httpUrl: URL;
+  readonly webSocketUrl: URL;
+  readonly enableWebSocket: boolean;
+  readonly enableHttpFallback: boolean;
+  readonly allowInsecure: boolean;
+  readonly connectTimeoutMs: number;
+  readonly protocol: ProtocolOptions;
+}
+
+/** Options of one request. Times are in milliseconds. */
+export interface RequestOptions {
+  /** Any finite number; higher goes first. Default: 0. */
+  readonly priority?: number;
+  /** Time for the request, waiting for a connection and a turn included. Default: `requestTimeout`. */
+  readonly timeout?: number;
+  /**
+   * `false`: neither read nor write the cache. `true`: cache also prompts and read-only tools, and use
+   * `defaultTTL` where the server names no lifetime. Default: cache what the spec lets, as long as the server says.
+   */
+  readonly useCache?: boolean;
+  /** How long the result is fresh, whatever the server says. */
+  readonly ttl?: number;
+  /** Cancels the request, queued or sent. */
+  readonly signal?: AbortSignal;
+  /** Told of the request's progress notifications. */
+  readonly onProgress?: (progress: { readonly progress?: number; readonly total?: number; readonly message?: string }) => void;
+}
+
+/** {@link MCPClientConfig} with defaults in place. */
+export type ResolvedConfig = Omit<z.output<typeof ConfigSchema>, 'webSocketUrl'> & { readonly httpUrl: URL; readonly webSocketUrl: URL };
+
+/** Longest delay a timer takes. */
+const MAX_DELAY_MS = 2_147_483_647;
+
+const durationMs = z.int().min(1).max(MAX_DELAY_MS);
+const fn = <T>() => z.custom<T>((value) => typeof value === 'function', 'expected a function');
+
+const ConfigSchema = z.strictObject({
+  serverUrl: z.string(),
+  webSocketUrl: z.string().optional(),
+  enableWebSocket: z.boolean().default(true),
+  enableHttpFallback: z.boolean().default(true),
+  enableReconnection: z.boolean().default(true),
+  enableCaching: z.boolean().default(true),
+  reconnectOptions: z
+    .strictObject({
+      maxAttempts: z.union([z.int().min(0), z.literal(Number.POSITIVE_INFINITY)]).default(10),
+      initialDelay: durationMs.default(1000),
+      maxDelay: durationMs.default(30_000),
+      backoffMultiplier: z.number().min(1).default(1.5),
+    })
+    .prefault({}),
+  cacheOptions: z.strictObject({ maxSize: z.int().min(1).default(1000), defaultTTL: z.int().min(1).default(300_000) }).prefault({}),
+  maxConcurrentRequests: z.int().min(1).default(10),
+  queueLimit: z.int().min(0).default(10_000),
+  requestTimeout: durationMs.default(30_000),
+  connectTimeout: durationMs.default(10_000),
+  healthCheckInterval: z.union([z.literal(0), durationMs]).default(30_000),
+  credentials: z.strictObject({ token: z.union([z.string().min(1), fn<() => Promise<string>>()]) }).optional(),
+  versionNegotiation: z.enum(['auto', 'legacy', 'modern']).default('auto'),
+  allowInsecure: z.boolean().default(false),
+  clientInfo: z.looseObject({ name: z.string(), version: z.string() }).default({ name: 'mcp-blocks-client', version: '0.0.0' }),
+  capabilities: z.custom<ClientCapabilities>((value) => typeof value === 'object' && value !== null).default({}),
+  configureClient: fn<(client: Client) => void>().optional(),
+  connectors: fn<(environment: ConnectorEnvironment) => readonly Connector[]>().optional(),
+  clock: z.custom<Clock>((value) => typeof (value as Clock | undefined)?.now === 'function').default(systemClock),
+  random: fn<Random>().default(() => Math.random),
+  newId: fn<() => string>().default(() => () => crypto.randomUUID()),
+  onError: fn<(error: Error) => void>().optional(),
+});
+
+const RequestOptionsSchema = z.object({
+  priority: z.number().optional(),
+  timeout: durationMs.optional(),
+  useCache: z.boolean().optional(),
+  ttl: z.int().min(1).optional(),
+  signal: z.instanceof(AbortSignal).optional(),
+  onProgress: fn<(progress: object) => void>().optional(),
+});
+
+/** @throws ConfigurationError naming the path of the option and the value it does not accept. */
+export function resolveConfig(config: MCPClientConfig): ResolvedConfig {
+  const parsed = parse(ConfigSchema, config, '');
+  const { allowInsecure, enableWebSocket, enableHttpFallback, reconnectOptions } = parsed;
+  if (!enableWebSocket && !enableHttpFallback) {
+    throw new ConfigurationError('enableHttpFallback', 'one of enableWebSocket and enableHttpFallback must be true');
+  }
+  if (reconnectOptions.maxDelay < reconnectOptions.initialDelay) {
+    throw new ConfigurationError(
+      'reconnectOptions.maxDelay',
+      `expected at least initialDelay (${reconnectOptions.initialDelay}), got ${reconnectOptions.maxDelay}`,
+    );
+  }
+  const httpUrl = checkUrl('serverUrl', parsed.serverUrl, ['https:', 'http:'], allowInsecure);
+  const defaultWebSocketUrl = new URL('/ws', httpUrl.origin.replace(/^http/, 'ws'));
+  if (httpUrl.pathname === '/') httpUrl.pathname = '/mcp';
+  const webSocketUrl =
+    parsed.webSocketUrl === undefined ? defaultWebSocketUrl : checkUrl('webSocketUrl', parsed.webSocketUrl, ['wss:', 'ws:'], allowInsecure);
+  return { ...parsed, httpUrl, webSocketUrl };
+}
+
+/** @throws ConfigurationError naming the option and the value it does not accept. */
+export function checkRequestOptions(options: RequestOptions): void {
+  parse(RequestOptionsSchema, options, 'options');
+}
+
+function checkUrl(option: string, text: string, protocols: readonly string[], allowInsecure: boolean): URL {
+  const url = URL.parse(text);
+  const [secure, plain] = protocols.map((protocol) => `${protocol}//`);
+  if (url === null || !protocols.includes(url.protocol)) throw new ConfigurationError(option, `expected a ${secure} or ${plain} URL`);
+  if (url.username !== '' || url.password !== '') throw new ConfigurationError(option, 'holds a credential; use the option credentials');
+  if (url.hash !== '') throw new ConfigurationError(option, 'expected no fragment');
+  if (url.protocol === protocols[1] && !allowInsecure && !isLoopbackAddress(url.hostname.replace(/^\[|\]$/g, ''))) {
+    throw new ConfigurationError(option, `plain ${plain} to ${url.hostname}: use ${secure}, or say allowInsecure: true`);
+  }
+  return url;
+}
+
+function parse<S extends z.ZodType>(schema: S, value: unknown, root: string): z.output<S> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0] as z.core.$ZodIssue;
+  const path = [...(root === '' ? [] : [root]), ...issue.path.map(String)];
+  if (issue.code === 'unrecognized_keys') throw new ConfigurationError([...path, issue.keys[0]].join('.'), 'no such option');
+  throw new ConfigurationError(path.join('.') || 'config', `${issue.message}, got ${describe(value, issue.path)}`);
+}
+
+/** The value at a path; never a token's. */
+function describe(value: unknown, path: readonly PropertyKey[]): string {
+  if (path[0] === 'credentials') return 'a value that is not shown';
+  const found = path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], value);
+  return typeof found === 'string' ? `'${found}'` : typeof found === 'object' && found !== null ? 'an object' : String(found);
+}

@@ -1,0 +1,55 @@
+import { isJsonObject, type JsonObject } from '@mcp-blocks/core';
+
+/** Most times one request may reach a server, so that a request that kills its server cannot do so for ever. */
+export const MAX_DELIVERIES = 3;
+
+/** Requests that read, or set something to a value: sending them twice is sending them once. */
+const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set([
+  'ping',
+  'server/discover',
+  'tools/list',
+  'resources/list',
+  'resources/templates/list',
+  'resources/read',
+  'resources/subscribe',
+  'resources/unsubscribe',
+  'prompts/list',
+  'prompts/get',
+  'completion/complete',
+  'logging/setLevel',
+]);
+
+/**
+ * What the last `tools/list` said of each tool (`ToolAnnotations`). They are the server's word about
+ * itself; a client that does not trust its server gains nothing by lies here, nor does the server.
+ */
+export class ToolHints {
+  readonly #readOnly = new Set<string>();
+  readonly #idempotent = new Set<string>();
+
+  /** @param page - a further page of a list already learned from, rather than a whole list. */
+  learn(result: JsonObject, page: boolean): void {
+    if (!page) this.forget();
+    for (const tool of Array.isArray(result.tools) ? result.tools : []) {
+      if (!isJsonObject(tool) || typeof tool.name !== 'string') continue;
+      const hints = isJsonObject(tool.annotations) ? tool.annotations : {};
+      if (hints.readOnlyHint === true) this.#readOnly.add(tool.name);
+      if (hints.idempotentHint === true) this.#idempotent.add(tool.name);
+    }
+  }
+
+  forget(): void {
+    this.#readOnly.clear();
+    this.#idempotent.clear();
+  }
+
+  isReadOnly(name: unknown): boolean {
+    return typeof name === 'string' && this.#readOnly.has(name);
+  }
+
+  /** Whether a request may be sent again when nobody knows if it was carried out. */
+  mayRepeat(method: string, params: JsonObject): boolean {
+    if (method !== 'tools/call') return IDEMPOTENT_METHODS.has(method);
+    return this.isReadOnly(params.name) || (typeof params.name === 'string' && this.#idempotent.has(params.name));
+  }
+}
