@@ -1,1 +1,31 @@
-export {};
+export type { Balancer, Candidate, Picker, PickInfo, PickResult } from './balancing/balancer.js';
+export { LeastConnectionsBalancer } from './balancing/least-connections.js';
+export { RoundRobinBalancer } from './balancing/round-robin.js';
+export {
+  CircuitBreaker,
+  type CircuitBreakerOptions,
+  type CircuitPermit,
+  type CircuitSnapshot,
+  type CircuitState,
+} from './circuit-breaker.js';
+export type { NodeStatus } from './cluster-node.js';
+export type { DiscoveryConfig, DistributedMCPConfig } from './config.js';
+export type { EtcdClientOptions } from './discovery/etcd-client.js';
+export { EtcdDiscovery, type EtcdDiscoveryOptions } from './discovery/etcd-discovery.js';
+export { type ClusterEvents, DistributedMCPCluster } from './distributed-mcp-cluster.js';
+export type { GatewaySource } from './gateway/federated-lists.js';
+export { createGateway, type GatewayOptions } from './gateway/gateway.js';
+export type { GatewayProblem } from './gateway/problems.js';
+export type { HealthState } from './health-monitor.js';
+export type { ClusterMetrics } from './metrics.js';
+export type { RouteOptions } from './router.js';
+export type { CredentialsProvider, NodeCredentials } from './upstream/connection-pool.js';
+export { connectWithSdk } from './upstream/sdk-connector.js';
+export {
+  type Connect,
+  type ConnectOptions,
+  type Delivery,
+  TransportFailure,
+  type Upstream,
+  type UpstreamRequest,
+} from './upstream/upstream.js';

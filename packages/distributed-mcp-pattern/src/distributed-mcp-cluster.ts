@@ -1,0 +1,213 @@
+import {
+  type Discovery,
+  type JsonObject,
+  RpcError,
+  type RpcHandler,
+  type RpcResult,
+  type ServiceNode,
+  StaticDiscovery,
+  systemClock,
+} from '@mcp-blocks/core';
+import type { Balancer } from './balancing/balancer.js';
+import { LeastConnectionsBalancer } from './balancing/least-connections.js';
+import { RoundRobinBalancer } from './balancing/round-robin.js';
+import type { CircuitSnapshot } from './circuit-breaker.js';
+import { ClusterNode, type NodeStatus } from './cluster-node.js';
+import { type DistributedMCPConfig, type ResolvedConfig, resolveConfig } from './config.js';
+import { EtcdDiscovery } from './discovery/etcd-discovery.js';
+import { Emitter } from './emitter.js';
+import { CallCounter, type ClusterMetrics } from './metrics.js';
+import { NodeSet } from './node-set.js';
+import { type RouteOptions, Router } from './router.js';
+import { connectWithSdk } from './upstream/sdk-connector.js';
+
+/** What a cluster tells its listeners. */
+export type ClusterEvents = {
+  /** A node entered, left, or changed its health or circuit: the nodes as they are now. */
+  nodeChange: readonly NodeStatus[];
+  /** At most once a second while calls or checks go on. */
+  metricsChange: ClusterMetrics;
+  /** Something failed that no caller waits for, such as the connection to the registry. */
+  error: Error;
+};
+
+const METRICS_EVENT_MS = 1_000;
+
+/**
+ * The nodes of one service as one handler: finds them, watches their health, spreads calls over them and
+ * moves calls to another node where that is safe.
+ *
+ * `route` and `handler` reject with `RpcError`: what the node answered, or `unavailable` (no node can take
+ * the call; `data.retryAfterMs`), `ambiguous_outcome` (the connection was lost, or time ran out, during a
+ * call that must not be repeated), `timeout`, `cancelled`, `upstream_error`.
+ */
+export class DistributedMCPCluster {
+  readonly #config: ResolvedConfig;
+  readonly #discovery: Discovery;
+  readonly #nodes: NodeSet;
+  readonly #router: Router;
+  readonly #counter: CallCounter;
+  readonly #events = new Emitter<ClusterEvents>();
+  readonly #clock;
+  #started: Promise<void> | undefined;
+  #stopWatching: (() => Promise<void>) | undefined;
+  #closed: Promise<void> | undefined;
+  #cancelMetricsEvent: (() => void) | undefined;
+
+  /** @throws ConfigurationError naming the option that is wrong. */
+  constructor(config: DistributedMCPConfig) {
+    this.#config = resolveConfig(config);
+    const { clock = systemClock, random = Math.random, connect = connectWithSdk, clusterName, requestTimeout, retry } = this.#config;
+    this.#clock = clock;
+    this.#counter = new CallCounter(clock);
+    this.#discovery = this.#openDiscovery();
+    this.#nodes = new NodeSet(this.#balancer(random), (service) => {
+      return new ClusterNode(service, {
+        config: this.#config,
+        connect,
+        clock,
+        random,
+        onChange: () => this.#onNodeChange(),
+        onCheck: () => this.#onActivity(),
+      });
+    });
+    this.#router = new Router({
+      clusterName,
+      nodes: this.#nodes,
+      counter: this.#counter,
+      clock,
+      requestTimeoutMs: requestTimeout,
+      attempts: retry.attempts,
+      retryAfterMs: () => this.#retryAfterMs(),
+    });
+  }
+
+  /** The cluster as a handler: what reaches it goes to a node, on behalf of the context's principal. */
+  readonly handler: RpcHandler = ({ method, params }, context) => this.route(method, params, { context });
+
+  /**
+   * Resolves when the first list of nodes is there and each of them was checked once.
+   * @throws RpcError `unavailable` when the registry cannot be asked.
+   */
+  start(): Promise<void> {
+    this.#started ??= this.#start();
+    return this.#started;
+  }
+
+  /** Listens to an event; the returned function ends it. */
+  on<Name extends keyof ClusterEvents>(name: Name, listener: (event: ClusterEvents[Name]) => void): () => void {
+    return this.#events.on(name, listener);
+  }
+
+  /** Sends one MCP request to a node and resolves with its result. */
+  async route(method: string, params: JsonObject = {}, options: RouteOptions = {}): Promise<RpcResult> {
+    if (this.#closed !== undefined) throw new RpcError('unavailable', `The cluster ${this.#config.clusterName} is closed`);
+    if (this.#started === undefined) throw new RpcError('unavailable', `The cluster ${this.#config.clusterName} was not started`);
+    try {
+      return await this.#router.route({ method, params }, options);
+    } finally {
+      this.#onActivity();
+    }
+  }
+
+  /** The nodes discovery knows, with what the cluster knows of them. */
+  getServiceNodes(): readonly NodeStatus[] {
+    return this.#nodes.all.map((node) => node.status());
+  }
+
+  /** The circuit breaker of each node, by node id. Empty when they are switched off. */
+  getCircuitBreakers(): ReadonlyMap<string, CircuitSnapshot> {
+    return new Map(this.#nodes.all.flatMap((node) => (node.circuit === undefined ? [] : [[node.id, node.circuit]])));
+  }
+
+  getClusterMetrics(): ClusterMetrics {
+    const counter = this.#counter;
+    return {
+      totalNodes: this.#nodes.all.length,
+      healthyNodes: this.#nodes.all.filter((node) => node.healthy).length,
+      totalRequests: counter.total,
+      successfulRequests: counter.successful,
+      failedRequests: counter.failed,
+      retries: counter.retries,
+      averageLatency: counter.averageLatency,
+      circuitBreakerTrips: this.#nodes.trips,
+      throughput: counter.throughput,
+      nodes: this.getServiceNodes(),
+    };
+  }
+
+  /** Stops watching and checking and closes every connection; calls in progress fail. Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #start(): Promise<void> {
+    const { serviceName } = this.#config.discoverySource;
+    let firstChecks: Promise<unknown> = Promise.resolve();
+    this.#stopWatching = await this.#discovery.watch(
+      serviceName,
+      (list) => {
+        firstChecks = Promise.all(this.#onList(list));
+      },
+      (error) => this.#events.emit('error', error),
+    );
+    if (this.#closed !== undefined) return this.#stopWatching();
+    await firstChecks;
+  }
+
+  #onList(list: readonly ServiceNode[]): Promise<void>[] {
+    if (this.#closed !== undefined) return [];
+    const checks = this.#nodes.update(list).map((node) => node.start());
+    this.#onNodeChange();
+    return checks;
+  }
+
+  #onNodeChange(): void {
+    this.#nodes.refresh();
+    this.#events.emit('nodeChange', this.getServiceNodes());
+    this.#onActivity();
+  }
+
+  #onActivity(): void {
+    if (this.#closed !== undefined || this.#cancelMetricsEvent !== undefined) return;
+    this.#cancelMetricsEvent = this.#clock.setTimeout(() => {
+      this.#cancelMetricsEvent = undefined;
+      this.#events.emit('metricsChange', this.getClusterMetrics());
+    }, METRICS_EVENT_MS);
+  }
+
+  async #close(): Promise<void> {
+    this.#cancelMetricsEvent?.();
+    await this.#stopWatching?.();
+    if (this.#config.discoverySource.kind !== 'custom') await this.#discovery.close();
+    await this.#nodes.close();
+    this.#events.clear();
+  }
+
+  /** Until the first open circuit lets a probe through, or the next health check may bring a node back. */
+  #retryAfterMs(): number {
+    const now = this.#clock.now();
+    const probes = this.#nodes.all.flatMap((node) => node.circuit?.retryAt ?? []).map((at) => Math.max(0, at - now));
+    const { enabled, interval } = this.#config.healthCheck;
+    return Math.min(...probes, enabled ? interval : Number.POSITIVE_INFINITY, this.#config.circuitBreaker.resetTimeout);
+  }
+
+  #openDiscovery(): Discovery {
+    const source = this.#config.discoverySource;
+    if (source.kind === 'custom') return source.discovery;
+    if (source.kind === 'static') return new StaticDiscovery({ [source.serviceName]: source.nodes });
+    const { clock, random } = this.#config;
+    return new EtcdDiscovery({
+      endpoints: source.endpoints,
+      ...(clock === undefined ? {} : { clock }),
+      ...(random === undefined ? {} : { random }),
+    });
+  }
+
+  #balancer(random: () => number): Balancer {
+    return this.#config.loadBalancingStrategy === 'least-connections'
+      ? new LeastConnectionsBalancer(random)
+      : new RoundRobinBalancer(random);
+  }
+}

@@ -1,0 +1,189 @@
+import {
+  type Clock,
+  ConfigurationError,
+  isJsonObject,
+  isRpcError,
+  type JsonObject,
+  type RpcContext,
+  RpcError,
+  type RpcRequest,
+  type RpcResult,
+  type RpcService,
+  type ServiceInfo,
+  systemClock,
+} from '@mcp-blocks/core';
+import { UriTemplate } from '@modelcontextprotocol/client';
+import type { DirectoryEntry } from './directory.js';
+import { FederatedLists, type GatewaySource, type ListMethod } from './federated-lists.js';
+import type { GatewayProblem } from './problems.js';
+
+/** Options of {@link createGateway}. */
+export interface GatewayOptions {
+  /** How the gateway presents itself. Its capabilities are tools, resources, prompts and completions. */
+  readonly info: Omit<ServiceInfo, 'capabilities'>;
+  /** The services by name, in order of precedence. Names are letters, digits and `-`. */
+  readonly services: Readonly<Record<string, GatewaySource>>;
+  /**
+   * What happens to names of tools and prompts. `refuse` (default): they stay as they are, and of two equal
+   * ones the service that comes first in `services` keeps it; the other is left out and reported.
+   * `prefix`: every name becomes `<service>__<name>`. URIs of resources always follow `refuse`.
+   */
+  readonly collision?: 'refuse' | 'prefix';
+  /** How long a principal's merged list is used again, in milliseconds; 0 or more. Default: 1,000. */
+  readonly listTtlMs?: number;
+  /** How long a list waits for a service before it goes without, in milliseconds; 1 or more. Default: 5,000. */
+  readonly listTimeoutMs?: number;
+  /** Told of what is left out of answers. */
+  readonly onProblem?: (problem: GatewayProblem) => void;
+  readonly clock?: Clock;
+}
+
+/**
+ * Several services as one: lists are merged, calls go to the service that owns the name, reads to the one
+ * that owns the URI. Every request goes on with the caller's principal, never with the caller's token.
+ *
+ * A service that does not answer is missing from lists and harms no call to another one.
+ *
+ * @throws ConfigurationError for an option that is wrong.
+ */
+export function createGateway(options: GatewayOptions): RpcService {
+  const gateway = new Gateway(options);
+  return {
+    info: { ...options.info, capabilities: { tools: {}, resources: {}, prompts: {}, completions: {} } },
+    handler: (request, context) => gateway.handle(request, context),
+    toolInputSchema: (name) => gateway.lists.known('tools/list', name)?.inputSchema,
+  };
+}
+
+const MAX_TEMPLATES = 1_000;
+
+class Gateway {
+  readonly lists: FederatedLists;
+  readonly #services: ReadonlyMap<string, GatewaySource>;
+  readonly #templates = new Map<string, UriTemplate | undefined>();
+
+  constructor({
+    services,
+    collision = 'refuse',
+    listTtlMs = 1_000,
+    listTimeoutMs = 5_000,
+    onProblem = () => {},
+    clock = systemClock,
+  }: GatewayOptions) {
+    this.#services = new Map(Object.entries(services));
+    if (this.#services.size === 0) throw new ConfigurationError('services', 'expected at least one service');
+    for (const name of this.#services.keys()) {
+      if (!/^[A-Za-z0-9-]+$/.test(name)) throw new ConfigurationError(`services.${name}`, 'expected a name of letters, digits and -');
+    }
+    if (collision !== 'refuse' && collision !== 'prefix') {
+      throw new ConfigurationError('collision', `expected refuse or prefix, got ${JSON.stringify(collision)}`);
+    }
+    if (!(listTtlMs >= 0)) throw new ConfigurationError('listTtlMs', `expected 0 or more, got ${listTtlMs}`);
+    if (!(listTimeoutMs >= 1)) throw new ConfigurationError('listTimeoutMs', `expected 1 or more, got ${listTimeoutMs}`);
+    this.lists = new FederatedLists({ services: this.#services, collision, ttlMs: listTtlMs, timeoutMs: listTimeoutMs, clock, onProblem });
+  }
+
+  async handle({ method, params }: RpcRequest, context: RpcContext): Promise<RpcResult> {
+    switch (method) {
+      case 'tools/list':
+      case 'prompts/list':
+      case 'resources/list':
+      case 'resources/templates/list':
+        // A merged list is one page: no cursor was ever given out.
+        if (params.cursor !== undefined) throw new RpcError('invalid_params', 'cursor: not one of this server');
+        return this.lists.list(method, context);
+      case 'tools/call':
+        return this.#callByName('tools/list', 'tool', method, params, context);
+      case 'prompts/get':
+        return this.#callByName('prompts/list', 'prompt', method, params, context);
+      case 'resources/read':
+        return this.#read(params, context);
+      case 'completion/complete':
+        return this.#complete(params, context);
+      default:
+        throw new RpcError('method_not_found', `This server has no method ${method}`);
+    }
+  }
+
+  async #callByName(list: ListMethod, what: string, method: string, params: JsonObject, context: RpcContext): Promise<RpcResult> {
+    const owner = await this.#owner(list, what, params.name, context);
+    return this.#send(owner.service, method, { ...params, name: owner.name }, context);
+  }
+
+  async #owner(list: ListMethod, what: string, name: unknown, context: RpcContext): Promise<DirectoryEntry> {
+    if (typeof name !== 'string') throw new RpcError('invalid_params', 'name: expected a string');
+    const owner = await this.lists.find(list, name, context);
+    if (owner === undefined) throw new RpcError('invalid_params', `Unknown ${what}: ${name}`);
+    return owner;
+  }
+
+  /** The service that lists the URI, else those with a matching template, else each in turn. */
+  async #read(params: JsonObject, context: RpcContext): Promise<RpcResult> {
+    const { uri } = params;
+    if (typeof uri !== 'string') throw new RpcError('invalid_params', 'uri: expected a string');
+    const listed = this.lists.known('resources/list', uri) ?? (await this.#afterListing(uri, context));
+    if (listed !== undefined) return this.#send(listed.service, 'resources/read', params, context);
+    const matching = this.#matching(uri);
+    const candidates = matching.length > 0 ? matching : [...this.#services.keys()];
+    let failure: unknown;
+    for (const service of candidates) {
+      try {
+        return await this.#send(service, 'resources/read', params, context);
+      } catch (error) {
+        // Another service may have it; an answer other than "not here" is worth more than that one.
+        if (!isNotHere(error)) failure ??= error;
+      }
+    }
+    throw failure ?? new RpcError('resource_not_found', `Unknown resource: ${uri}`, { data: { uri } });
+  }
+
+  async #afterListing(uri: string, context: RpcContext): Promise<DirectoryEntry | undefined> {
+    await Promise.allSettled([this.lists.list('resources/list', context), this.lists.list('resources/templates/list', context)]);
+    return this.lists.known('resources/list', uri);
+  }
+
+  #matching(uri: string): string[] {
+    const services = new Set<string>();
+    for (const [template, { service }] of this.lists.all('resources/templates/list')) {
+      if (this.#template(template)?.match(uri)) services.add(service);
+    }
+    return [...services];
+  }
+
+  #template(text: string): UriTemplate | undefined {
+    if (!this.#templates.has(text)) {
+      if (this.#templates.size >= MAX_TEMPLATES) this.#templates.clear();
+      let template: UriTemplate | undefined;
+      try {
+        template = new UriTemplate(text);
+      } catch {
+        // Not a template we can read; its service is asked like any other.
+      }
+      this.#templates.set(text, template);
+    }
+    return this.#templates.get(text);
+  }
+
+  async #complete(params: JsonObject, context: RpcContext): Promise<RpcResult> {
+    const ref = isJsonObject(params.ref) ? params.ref : {};
+    if (ref.type === 'ref/prompt') {
+      const owner = await this.#owner('prompts/list', 'prompt', ref.name, context);
+      return this.#send(owner.service, 'completion/complete', { ...params, ref: { ...ref, name: owner.name } }, context);
+    }
+    if (ref.type === 'ref/resource' && typeof ref.uri === 'string') {
+      const owner = this.lists.known('resources/list', ref.uri) ?? (await this.lists.find('resources/templates/list', ref.uri, context));
+      if (owner === undefined) throw new RpcError('invalid_params', `Unknown resource template: ${ref.uri}`);
+      return this.#send(owner.service, 'completion/complete', params, context);
+    }
+    throw new RpcError('invalid_params', 'ref: expected a ref/prompt with name or a ref/resource with uri');
+  }
+
+  #send(service: string, method: string, params: JsonObject, context: RpcContext): Promise<RpcResult> {
+    return (this.#services.get(service) as GatewaySource).route(method, params, { context });
+  }
+}
+
+/** How services say that they do not have a resource, in both revisions. */
+function isNotHere(error: unknown): boolean {
+  return isRpcError(error) && (error.code === 'resource_not_found' || error.code === 'invalid_params' || error.code === 'method_not_found');
+}

@@ -1,0 +1,106 @@
+import type { CancelTimer, Clock, Random } from '@mcp-blocks/core';
+
+/** What active checks have found. `unknown` until the first one is over. */
+export type HealthState = 'unknown' | 'healthy' | 'unhealthy';
+
+/** Options of {@link HealthMonitor}; times in milliseconds. */
+export interface HealthMonitorOptions {
+  /** Time between two checks of a node, shortened by up to a tenth at random. */
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** Passing checks in a row that bring an unhealthy node back. */
+  readonly healthyThreshold: number;
+  /** Failing checks in a row that take a healthy node out. */
+  readonly unhealthyThreshold: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Resolves when the node answers. */
+  readonly check: (signal: AbortSignal) => Promise<void>;
+  /** Told after every check; `changed` when the state is another one than before. */
+  readonly onCheck: (changed: boolean) => void;
+}
+
+/** Asks one node regularly whether it answers. The first check decides alone, later ones by the thresholds. */
+export class HealthMonitor {
+  readonly #options: HealthMonitorOptions;
+  readonly #abort = new AbortController();
+  #state: HealthState = 'unknown';
+  #passes = 0;
+  #failures = 0;
+  #lastCheckAt: number | undefined;
+  #lastError: string | undefined;
+  #cancelNext: CancelTimer | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor(options: HealthMonitorOptions) {
+    this.#options = options;
+  }
+
+  get state(): HealthState {
+    return this.#state;
+  }
+
+  /** Epoch milliseconds. */
+  get lastCheckAt(): number | undefined {
+    return this.#lastCheckAt;
+  }
+
+  /** Why the last check failed; `undefined` when it passed. */
+  get lastError(): string | undefined {
+    return this.#lastError;
+  }
+
+  /** Checks now and from then on. Resolves when the first check is over. */
+  start(): Promise<void> {
+    this.#running ??= this.#run();
+    return this.#running;
+  }
+
+  /** Ends the checks; one in progress is given up. */
+  stop(): void {
+    this.#abort.abort(new Error('The health checks have ended'));
+    this.#cancelNext?.();
+  }
+
+  async #run(): Promise<void> {
+    const { clock, timeoutMs, intervalMs, random, check } = this.#options;
+    const deadline = new AbortController();
+    const cancelDeadline = clock.setTimeout(() => deadline.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+    const signal = AbortSignal.any([deadline.signal, this.#abort.signal]);
+    let error: unknown;
+    try {
+      await Promise.race([check(signal), rejection(signal)]);
+    } catch (failure) {
+      error = failure;
+    } finally {
+      cancelDeadline();
+    }
+    if (this.#abort.signal.aborted) return;
+    this.#record(error);
+    this.#cancelNext = clock.setTimeout(() => void this.#run(), intervalMs * (1 - 0.1 * random()));
+  }
+
+  #record(error: unknown): void {
+    const { clock, healthyThreshold, unhealthyThreshold, onCheck } = this.#options;
+    const before = this.#state;
+    this.#lastCheckAt = clock.now();
+    this.#lastError = error === undefined ? undefined : error instanceof Error ? error.message : String(error);
+    if (error === undefined) {
+      this.#failures = 0;
+      this.#passes += 1;
+      if (before === 'unknown' || this.#passes >= healthyThreshold) this.#state = 'healthy';
+    } else {
+      this.#passes = 0;
+      this.#failures += 1;
+      if (before === 'unknown' || this.#failures >= unhealthyThreshold) this.#state = 'unhealthy';
+    }
+    onCheck(this.#state !== before);
+  }
+}
+
+function rejection(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    if (signal.aborted) reject(signal.reason as Error);
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+}

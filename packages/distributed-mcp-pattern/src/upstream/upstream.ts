@@ -1,0 +1,64 @@
+import type { JsonObject, RpcResult, ServiceNode } from '@mcp-blocks/core';
+
+/** One request on its way to a node. */
+export interface UpstreamRequest {
+  readonly method: string;
+  readonly params: JsonObject;
+  /** Aborts when the caller is gone or the time is up. */
+  readonly signal: AbortSignal;
+  /** As the caller describes itself; what a modern node sees as the client. */
+  readonly clientInfo?: JsonObject;
+  readonly clientCapabilities?: JsonObject;
+  /** Told of the request's progress, when its `_meta` holds a `progressToken`. */
+  readonly onProgress?: (progress: JsonObject) => void;
+  /** The tool's JSON Schema, where known, for the `Mcp-Param-*` headers of `tools/call`. */
+  readonly inputSchema?: JsonObject;
+}
+
+/**
+ * An open connection to a node, for one identity.
+ *
+ * `request` rejects with `RpcError` when the node answered with an error, and with {@link TransportFailure}
+ * when it did not answer.
+ */
+export interface Upstream {
+  request(request: UpstreamRequest): Promise<RpcResult>;
+  /** Resolves when the node answers at all. */
+  ping(signal: AbortSignal): Promise<void>;
+  /** True once the connection cannot carry requests any more. */
+  readonly closed: boolean;
+  close(): Promise<void>;
+}
+
+/** How a connection is opened. */
+export interface ConnectOptions {
+  /** Sent with the handshake and with every HTTP request: the credentials for this node. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+}
+
+/** Opens connections to nodes. Rejects with {@link TransportFailure} when the node cannot be reached. */
+export type Connect = (node: ServiceNode, options: ConnectOptions) => Promise<Upstream>;
+
+/** Whether the node may have carried the request out. */
+export type Delivery = 'not-sent' | 'unknown';
+
+/** The node did not answer: not reachable, connection lost, HTTP status of a proxy or a failing server. */
+export class TransportFailure extends Error {
+  override readonly name = 'TransportFailure';
+  readonly delivery: Delivery;
+  /** Whether it counts against the node; a refusal of our credentials does not. */
+  readonly blamesNode: boolean;
+  /** The HTTP status, where there was one. */
+  readonly status: number | undefined;
+
+  constructor(
+    message: string,
+    options: { readonly delivery: Delivery; readonly blamesNode?: boolean; readonly status?: number | undefined; readonly cause?: unknown },
+  ) {
+    super(message, { cause: options.cause });
+    this.delivery = options.delivery;
+    this.blamesNode = options.blamesNode ?? true;
+    this.status = options.status;
+  }
+}
