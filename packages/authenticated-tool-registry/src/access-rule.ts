@@ -46,6 +46,11 @@ export function checkedAccessRule(rule: AccessRule, option: string): AccessRule 
   });
 }
 
+/** The checked rule of an entry, or `undefined` for an entry without one. `null` is a mistake, not the default rule. */
+export function ownAccessRule(rule: AccessRule | undefined, option: string): AccessRule | undefined {
+  return rule === undefined ? undefined : checkedAccessRule(rule, option);
+}
+
 function checkedNames(names: readonly string[] | undefined, option: string, valid: (name: string) => boolean) {
   if (names === undefined) return undefined;
   if (!Array.isArray(names) || names.length === 0) {

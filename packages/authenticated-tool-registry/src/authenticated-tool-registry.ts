@@ -83,7 +83,17 @@ export class AuthenticatedToolRegistry implements RpcService {
 
   /** @throws ConfigurationError naming the option that is not as documented. */
   constructor(options: AuthenticatedToolRegistryOptions) {
-    const { name, version, title, instructions, audit, clock = systemClock, onError = () => {}, capabilities = [] } = options;
+    const {
+      name,
+      version,
+      title,
+      instructions,
+      audit,
+      clock = systemClock,
+      onError = () => {},
+      capabilities = [],
+      defaultAccess = {},
+    } = options;
     for (const [option, value] of Object.entries({ name, version })) {
       if (typeof value !== 'string' || value === '') throw new ConfigurationError(option, 'expected a non-empty string');
     }
@@ -93,7 +103,7 @@ export class AuthenticatedToolRegistry implements RpcService {
       }
     }
     this.#declared = new Set(capabilities);
-    this.#defaultAccess = options.defaultAccess === 'deny' ? 'deny' : checkedAccessRule(options.defaultAccess ?? {}, 'defaultAccess');
+    this.#defaultAccess = defaultAccess === 'deny' ? 'deny' : checkedAccessRule(defaultAccess, 'defaultAccess');
     this.#audit = new AuditLog(audit, clock, onError);
     const handler = new RegistryHandler({
       catalogs: this.#catalogs,

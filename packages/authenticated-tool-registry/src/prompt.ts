@@ -1,5 +1,5 @@
 import { ConfigurationError, isJsonObject, type JsonObject, RpcError } from '@mcp-blocks/core';
-import { type AccessRule, checkedAccessRule } from './access-rule.js';
+import { type AccessRule, ownAccessRule } from './access-rule.js';
 import { type ArgumentBounds, outOfBounds } from './argument-bounds.js';
 import { type Completer, type Completers, checkedCompleters } from './completion.js';
 import { type ContentBlock, type InputRequiredResult, isInputRequired } from './content.js';
@@ -65,7 +65,7 @@ export function promptEntry(name: string, definition: PromptDefinition<Schema>, 
       ...pick(definition, ['title', 'description', 'icons', '_meta']),
       ...(listed.length > 0 ? { arguments: listed } : {}),
     },
-    access: definition.access && checkedAccessRule(definition.access, `${at}.access`),
+    access: ownAccessRule(definition.access, `${at}.access`),
     arguments: schema,
     argumentNames,
     completers: checkedCompleters(definition.complete, argumentNames, `${at}.complete`),

@@ -1,5 +1,5 @@
 import { ConfigurationError, eraOf, isJsonObject, type JsonObject, RpcError } from '@mcp-blocks/core';
-import { type AccessRule, checkedAccessRule } from './access-rule.js';
+import { type AccessRule, ownAccessRule } from './access-rule.js';
 import { toBase64 } from './base64.js';
 import { type Completer, type Completers, checkedCompleters } from './completion.js';
 import { type ContentAnnotations, type InputRequiredResult, isInputRequired } from './content.js';
@@ -113,7 +113,7 @@ function commonEntry(
 ) {
   if (typeof name !== 'string' || name === '') throw new ConfigurationError(`${at}.name`, 'expected a non-empty string');
   if (typeof read !== 'function') throw new ConfigurationError(at, 'expected a function as the last argument');
-  const rule = access && checkedAccessRule(access, `${at}.access`);
+  const rule = ownAccessRule(access, `${at}.access`);
   const { ttlMs = 0, cacheScope = 'private' } = cacheHint ?? {};
   if (!Number.isSafeInteger(ttlMs) || ttlMs < 0)
     throw new ConfigurationError(`${at}.cacheHint.ttlMs`, `expected an integer from 0, got ${ttlMs}`);

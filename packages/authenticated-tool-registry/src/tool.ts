@@ -1,5 +1,5 @@
 import { ConfigurationError, isJsonObject, isRpcError, type JsonObject } from '@mcp-blocks/core';
-import { type AccessRule, checkedAccessRule } from './access-rule.js';
+import { type AccessRule, ownAccessRule } from './access-rule.js';
 import { type ArgumentBounds, outOfBounds } from './argument-bounds.js';
 import { type ContentBlock, type InputRequiredResult, isInputRequired } from './content.js';
 import { describe, type Outcome } from './execution.js';
@@ -87,7 +87,7 @@ export function toolEntry(name: string, definition: ToolDefinition<Schema, Schem
       inputSchema: input?.json ?? NO_INPUT,
       ...(output === undefined ? {} : { outputSchema: output.json }),
     },
-    access: definition.access && checkedAccessRule(definition.access, `${at}.access`),
+    access: ownAccessRule(definition.access, `${at}.access`),
     input,
     output,
     handler,

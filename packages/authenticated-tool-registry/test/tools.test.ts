@@ -399,3 +399,20 @@ describe('notifications of a call', () => {
     expect(context.notifications).toEqual([]);
   });
 });
+
+it('the compiler holds a tool to its schemas', () => {
+  const { registry } = setUp();
+  const input = z.object({ id: z.string() });
+  const output = z.object({ total: z.number() });
+  registry.tool('a', { input }, ({ id }) => id.toUpperCase());
+  registry.tool('b', { input, output }, ({ id }) => ({ structuredContent: { total: id.length } }));
+  // @ts-expect-error: there is no such argument.
+  registry.tool('c', { input }, ({ other }) => `${other}`);
+  // @ts-expect-error: a tool with an output schema answers with structured content.
+  registry.tool('d', { output }, () => 'text');
+  // @ts-expect-error: of the shape of the schema.
+  registry.tool('e', { output }, () => ({ structuredContent: { total: '5' } }));
+  // @ts-expect-error: a tool without output schema answers with content.
+  registry.tool('f', {}, () => ({ structuredContent: { total: 5 } }));
+  expect(registry.info.capabilities).toEqual({ tools: { listChanged: true } });
+});
