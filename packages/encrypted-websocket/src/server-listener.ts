@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { ConfigurationError, isRpcError, type ListenerHost, type Principal, RpcError } from '@mcp-blocks/core';
+import { type Clock, ConfigurationError, isRpcError, type ListenerHost, type Principal, RpcError, systemClock } from '@mcp-blocks/core';
 import { type HttpUpgradeListener, RequestGuard } from '@mcp-blocks/core/node';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { parseTarget, readHandshake, refuseUpgrade, SESSION_HEADER, SUBPROTOCOL } from './handshake.js';
@@ -49,6 +49,7 @@ class ServerListener implements EncryptedWebSocketListener {
   readonly #handshakes = new Set<Duplex>();
   readonly #sessionIds = new WeakMap<IncomingMessage, string>();
   #phase: Phase = 'new';
+  #clock: Clock = systemClock;
   #host: ListenerHost | undefined;
   #upgrader: WebSocketServer | undefined;
   #port: OwnPort | undefined;
@@ -110,7 +111,7 @@ class ServerListener implements EncryptedWebSocketListener {
     this.#phase = 'draining';
     let cancel = () => {};
     const deadline = new Promise<void>((resolve) => {
-      cancel = this.#options.clock.setTimeout(resolve, deadlineMs);
+      cancel = this.#clock.setTimeout(resolve, deadlineMs);
     });
     const drained = Promise.all([...this.#connections].map((connection) => connection.drain()));
     await Promise.race([drained, deadline]);
@@ -134,6 +135,7 @@ class ServerListener implements EncryptedWebSocketListener {
     if (this.#phase !== 'new') throw new RpcError('internal_error', 'The WebSocket listener was started before');
     this.#phase = 'open';
     this.#host = host;
+    this.#clock = this.#given.clock ?? host.clock ?? systemClock;
     this.#upgrader = new WebSocketServer({
       noServer: true,
       clientTracking: false,
@@ -169,7 +171,7 @@ class ServerListener implements EncryptedWebSocketListener {
       return;
     }
     let expired = false;
-    const cancelTimeout = this.#options.clock.setTimeout(() => {
+    const cancelTimeout = this.#clock.setTimeout(() => {
       expired = true;
       const error = new RpcError('timeout', 'The handshake took too long', { auditReason: 'timeout' });
       this.#refuse(socket, error, 408);
@@ -177,22 +179,22 @@ class ServerListener implements EncryptedWebSocketListener {
     }, this.#options.handshakeTimeoutMs);
     socket.once('close', cancelTimeout);
     let auditedByHost = false;
-    const full = this.#connections.size + this.#handshakes.size >= this.#options.maxConnections;
+    const full = this.#connections.size + this.#handshakes.size >= this.#options.maxConnections || host.hasCapacity?.() === false;
     this.#handshakes.add(socket);
     try {
       if (guarded) this.#guard.check(request.headers);
-      this.#assertOpen();
+      this.#assertOpen(host);
       if (full) throw new RpcError('unavailable', 'Too many connections', { auditReason: 'maxConnections' });
       const credentials = readHandshake(request);
       const principal = await host.authenticate(credentials).catch((error: unknown) => {
         auditedByHost = true;
         throw error;
       });
-      if (principal.expiresAt !== undefined && principal.expiresAt <= this.#options.clock.now()) {
+      if (principal.expiresAt !== undefined && principal.expiresAt <= this.#clock.now()) {
         throw new RpcError('unauthenticated', 'The credential has expired', { auditReason: 'credential expired' });
       }
       if (expired || socket.destroyed) return;
-      this.#assertOpen();
+      this.#assertOpen(host);
       socket.off('error', ignoreError);
       this.#upgrade(host, principal, request, socket, head);
     } catch (error) {
@@ -217,7 +219,7 @@ class ServerListener implements EncryptedWebSocketListener {
         sessionId,
         remoteAddress: request.socket.remoteAddress,
         socket: webSocket,
-        clock: this.#options.clock,
+        clock: this.#clock,
         traffic: this.#traffic,
         heartbeatIntervalMs: this.#options.heartbeatIntervalMs,
         heartbeatTimeoutMs: this.#options.heartbeatTimeoutMs,
@@ -230,8 +232,8 @@ class ServerListener implements EncryptedWebSocketListener {
     });
   }
 
-  #assertOpen(): void {
-    if (this.#phase !== 'open') throw new RpcError('unavailable', 'The server is shutting down');
+  #assertOpen(host: ListenerHost): void {
+    if (this.#phase !== 'open' || host.ready?.() === false) throw new RpcError('unavailable', 'The server takes no connections now');
   }
 
   #refuse(socket: Duplex, error: unknown, status?: number): void {
@@ -243,7 +245,7 @@ class ServerListener implements EncryptedWebSocketListener {
     const remoteAddress = request.socket.remoteAddress;
     this.#host?.audit({
       type: 'ws.refused',
-      time: this.#options.clock.now(),
+      time: this.#clock.now(),
       outcome: 'denied',
       actor: '-',
       target: this.path,

@@ -1,4 +1,4 @@
-import { type Clock, ConfigurationError, systemClock } from '@mcp-blocks/core';
+import { type Clock, ConfigurationError } from '@mcp-blocks/core';
 import { isLoopbackAddress } from '@mcp-blocks/core/node';
 import { checkDelay, checkInteger } from './option-checks.js';
 
@@ -44,6 +44,7 @@ export interface EncryptedWebSocketOptions {
   readonly maxBufferedBytes?: number;
   /** A connection above `maxBufferedBytes` for this long is closed (4413). Default: 30,000. */
   readonly slowReaderTimeoutMs?: number;
+  /** Default: the server's own clock, else the machine's. */
   readonly clock?: Clock;
   /** Makes the ids of connections. Default: `crypto.randomUUID`. */
   readonly newSessionId?: () => string;
@@ -76,7 +77,6 @@ export function resolveOptions(options: EncryptedWebSocketOptions) {
     maxConnections: checkInteger('maxConnections', options.maxConnections ?? 10_000, { min: 1 }),
     maxBufferedBytes: checkInteger('maxBufferedBytes', options.maxBufferedBytes ?? 1_048_576, { min: 1 }),
     slowReaderTimeoutMs: checkDelay('slowReaderTimeoutMs', options.slowReaderTimeoutMs ?? 30_000),
-    clock: options.clock ?? systemClock,
     newSessionId: options.newSessionId ?? (() => crypto.randomUUID()),
   };
 }

@@ -134,6 +134,22 @@ describe('the port', () => {
     expect((await upgrade(url, bearer)).status).toBe(101);
   });
 
+  it.each([
+    ['is not ready', { ready: () => false }],
+    ['has no capacity left', { hasCapacity: () => false }],
+  ])('refuses connections while the server %s', async (_name, overrides) => {
+    const { url } = await listening(testHost(overrides));
+    expect((await upgrade(url, bearer)).status).toBe(503);
+  });
+
+  it('goes by the clock of the server', async () => {
+    const clock = new ManualClock();
+    const { url, listener } = await listening(testHost({ clock }));
+    await openRaw(url);
+    await until(() => listener.metrics().activeConnections === 1);
+    expect(clock.pendingTimers).toBeGreaterThan(0);
+  });
+
   it('gives up a handshake that takes too long', async () => {
     const clock = new ManualClock();
     const asked = deferred();

@@ -87,14 +87,19 @@ describe('the heartbeat of the server', () => {
     const tools = toolService();
     const host = testHost({ service: tools.service, maxInFlight: 1 });
     const { url } = await listening(host, { clock });
-    const { socket, next } = await openRaw(url);
-    for (const id of [1, 2, 3]) socket.send(modernRequest(id, 'tools/call', { name: 'hold' }));
+    const { socket, messages } = await openRaw(url);
+    const total = 66;
+    for (let id = 1; id <= total; id += 1) {
+      // More than fits into the buffers of a socket that is not read from, so that pongs are stuck behind it.
+      socket.send(modernRequest(id, 'tools/call', { name: id === 1 ? 'hold' : 'echo', arguments: { pad: 'x'.repeat(32_000) } }));
+    }
     await tools.started;
-    await settle();
+    for (let turn = 0; turn < 50; turn += 1) await settle();
     await clock.advance(10 * LIMIT_MS);
     expect(host.active.count).toBe(1);
     tools.release();
-    expect([await next(), await next(), await next()].map(({ id }) => id)).toEqual([1, 2, 3]);
+    await until(() => messages.length === total);
+    expect(messages.map(({ id }) => id)).toEqual(Array.from({ length: total }, (_, n) => n + 1));
   });
 });
 
