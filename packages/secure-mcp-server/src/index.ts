@@ -6,3 +6,5 @@ export type { SessionOptions } from './http/sessions.js';
 export type { ServerLimits } from './limits.js';
 export { SecureMCPServer, type SecureMCPServerOptions, type ServerMetrics } from './secure-mcp-server.js';
 export type { RequestEvent, ServerEvents, ServerStatus } from './server-events.js';
+export { type StdioOptions, stdio } from './stdio.js';
+export { type UnixSocketOptions, unixSocket } from './unix-socket.js';

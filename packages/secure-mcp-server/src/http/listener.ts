@@ -115,7 +115,7 @@ export class HttpListener implements Listener {
     if (running === undefined || this.#draining) return;
     this.#draining = true;
     // Also closes connections that are idle; those in use are asked to close with their next response.
-    running.server.close();
+    void closeServer(running);
     await Promise.all([
       settledWithin(this.#exchanges.none('call'), deadlineMs, running.clock),
       ...this.#options.upgrades.map((upgrade) => upgrade.drain(deadlineMs)),
@@ -130,10 +130,12 @@ export class HttpListener implements Listener {
     if (running === undefined) return;
     this.#running = undefined;
     this.#draining = true;
-    const closed = new Promise<void>((resolve) => running.server.close(() => resolve()));
+    const closed = closeServer(running);
     await Promise.all([running.endpoint.close(), ...this.#options.upgrades.map((upgrade) => upgrade.close())]);
     running.server.closeAllConnections();
     await closed;
+    // Their close events come a little later than the server's.
+    for (const socket of this.#counted) this.#uncount(socket, running.host);
   }
 
   async #answer(running: Running, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -150,7 +152,7 @@ export class HttpListener implements Listener {
         cancelExpiry = atTime(running.clock, time, () => endStream.abort());
       }).catch((error: unknown) => this.#refuse(running, request, error));
       answer = reply instanceof Response ? undefined : reply;
-      const unread = !request.complete;
+      const unread = isUnbounded(request, running.host.maxMessageBytes) || (reply instanceof Response && reply.status === 408);
       await sendResponse(response, answer?.response ?? (reply as Response), {
         close: this.#draining || unread,
         maxBufferedBytes: this.#options.maxBufferedBytes,
@@ -266,11 +268,23 @@ interface Running {
   readonly host: ListenerHost;
   readonly clock: Clock;
   readonly endpoint: McpEndpoint;
+  /** Resolves when the port and every connection are closed. Set when closing has begun. */
+  closed?: Promise<void>;
+}
+
+function closeServer(running: Running): Promise<void> {
+  running.closed ??= new Promise((resolve) => running.server.close(() => resolve()));
+  return running.closed;
 }
 
 function headerOf(request: IncomingMessage, name: string): string | undefined {
   const value = request.headers[name];
   return Array.isArray(value) ? value.join(', ') : value;
+}
+
+/** Whether more of the body may come than is worth reading only to keep the connection. */
+function isUnbounded(request: IncomingMessage, maxBytes: number): boolean {
+  return !request.complete && !(Number(request.headers['content-length']) <= maxBytes);
 }
 
 /** Reads on a little: hanging up on a client that still sends would reset the connection under the response. */

@@ -1,4 +1,13 @@
-import { type Clock, eraOf, isJsonRpcRequest, type JsonRpcMessage, RpcError, type RpcService, type WireError } from '@mcp-blocks/core';
+import {
+  type Clock,
+  eraOf,
+  isJsonRpcRequest,
+  isRpcError,
+  type JsonRpcMessage,
+  RpcError,
+  type RpcService,
+  type WireError,
+} from '@mcp-blocks/core';
 import { authorizeListen, type Connection, toAuthInfo, toSdkFactory } from '@mcp-blocks/core/sdk';
 import { createMcpHandler, isLegacyRequest, type McpHttpHandler } from '@modelcontextprotocol/server';
 import { isEventStream } from './node-web.js';
@@ -53,10 +62,13 @@ export class McpEndpoint {
       const answer = await this.#sessions.handle(request, undefined, connection);
       return { ...answer, kind: 'subscription' };
     }
-    if (await isLegacyRequest(request, message)) {
+    try {
+      if (!(await isLegacyRequest(request, message))) return await this.#handleModern(request, message, connection);
       return { ...(await this.#sessions.handle(request, message, connection)), kind: 'call' };
+    } catch (error) {
+      if (!isRpcError(error)) throw error;
+      return { response: refusalResponse(error, isJsonRpcRequest(message) ? message.id : null), kind: 'call' };
     }
-    return this.#handleModern(request, message, connection);
   }
 
   /** Ends subscriptions with their closing result, and sessions. Calls in progress are cancelled. */
@@ -67,13 +79,7 @@ export class McpEndpoint {
   async #handleModern(request: Request, message: JsonRpcMessage, connection: Connection): Promise<McpAnswer> {
     const id = isJsonRpcRequest(message) ? message.id : null;
     const isListen = isJsonRpcRequest(message) && message.method === 'subscriptions/listen';
-    if (isListen) {
-      try {
-        await authorizeListen(this.#service, message.params, connection);
-      } catch (error) {
-        return { response: refusalResponse(error, id), kind: 'call' };
-      }
-    }
+    if (isListen) await authorizeListen(this.#service, message.params, connection);
     let failure: WireError | undefined;
     const observed: Connection = { ...connection, onFailure: (error) => (failure = error) };
     const response = await this.#modern.fetch(request, { parsedBody: message, authInfo: toAuthInfo(observed) });
