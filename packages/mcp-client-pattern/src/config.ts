@@ -1,5 +1,4 @@
 import { type Clock, ConfigurationError, type Random, systemClock } from '@mcp-blocks/core';
-import { isLoopbackAddress } from '@mcp-blocks/core/node';
 import type { Client, ClientCapabilities } from '@modelcontextprotocol/client';
 import { z } from 'zod';
 import type { Connector } from './connection.js';
@@ -71,7 +70,7 @@ export interface MCPClientConfig {
   readonly random?: Random;
   /** Makes idempotency keys. Default: `crypto.randomUUID`. */
   readonly newId?: () => string;
-  /** Told of failures that no request is waiting for, like listeners of `error`. */
+  /** Told what listeners of `error` are told. */
   readonly onError?: (error: Error) => void;
 }
 
@@ -110,6 +109,9 @@ export type ResolvedConfig = Omit<z.output<typeof ConfigSchema>, 'webSocketUrl'>
 
 /** Longest delay a timer takes. */
 const MAX_DELAY_MS = 2_147_483_647;
+
+/** Hostnames as `URL` writes them. */
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 const durationMs = z.int().min(1).max(MAX_DELAY_MS);
 const fn = <T>() => z.custom<T>((value) => typeof value === 'function', 'expected a function');
@@ -189,7 +191,7 @@ function checkUrl(option: string, text: string, protocols: readonly string[], al
   if (url === null || !protocols.includes(url.protocol)) throw new ConfigurationError(option, `expected a ${secure} or ${plain} URL`);
   if (url.username !== '' || url.password !== '') throw new ConfigurationError(option, 'holds a credential; use the option credentials');
   if (url.hash !== '') throw new ConfigurationError(option, 'expected no fragment');
-  if (url.protocol === protocols[1] && !allowInsecure && !isLoopbackAddress(url.hostname.replace(/^\[|\]$/g, ''))) {
+  if (url.protocol === protocols[1] && !allowInsecure && !LOOPBACK.test(url.hostname)) {
     throw new ConfigurationError(option, `plain ${plain} to ${url.hostname}: use ${secure}, or say allowInsecure: true`);
   }
   return url;

@@ -42,7 +42,10 @@ export interface ConnectionStatus {
 export interface MCPClientEvents {
   /** The state or the transport has changed. */
   statusChange: ConnectionStatus;
-  /** A failure that no request is waiting for. */
+  /**
+   * Trouble worth a line in a log: of the transport, of a subscription, of a listener. What made a request
+   * fail may show here too.
+   */
   error: Error;
   /** Any notification of the server, the cache already updated by it. */
   notification: { readonly method: string; readonly params: JsonObject };

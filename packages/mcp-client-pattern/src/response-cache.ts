@@ -156,7 +156,8 @@ export class ResponseCache {
   #lifetime(result: RpcResult, era: ProtocolEra, use: CacheUse): { ttlMs: number; guessed: boolean } {
     if (use.ttl !== undefined) return { ttlMs: use.ttl, guessed: false };
     if (typeof result.ttlMs === 'number' && result.ttlMs > 0) return { ttlMs: result.ttlMs, guessed: false };
-    // A modern server that says 0 or nothing says "immediately stale"; a legacy one has no word for it.
+    // Caching, "Time-to-Live Field": 0 means immediately stale; where the field is absent, as in the legacy era
+    // that did not know it, clients rely on heuristics of their own.
     const ours = era === 'legacy' || use.useCache === true;
     return { ttlMs: ours ? this.#options.defaultTTL : 0, guessed: true };
   }

@@ -6,6 +6,7 @@ import {
   MODERN_PROTOCOL_VERSION,
   type ProtocolEra,
   type RpcResult,
+  sleep,
 } from '@mcp-blocks/core';
 import { Client, type ClientCapabilities, type RequestOptions, type Transport } from '@modelcontextprotocol/client';
 import { z } from 'zod';
@@ -37,6 +38,9 @@ export interface TransportFacts {
 
 /** The SDK has a limit of its own; ours, by the injected clock, is the one that counts. */
 const NO_TIMEOUT_MS = 2_147_483_647;
+
+/** How long the server may take to end a session before it is left to expire. */
+const END_SESSION_TIMEOUT_MS = 2000;
 
 const AnyResult = z.looseObject({});
 
@@ -130,10 +134,10 @@ class SdkConnection implements Connection {
     } catch (error) {
       if (error === flight.lostBy) throw new ConnectionLostError(messageOf(error), true, error);
       const failure = readRequestError(error, flight, this.#parts.observed.sessionId);
-      if (failure instanceof ConnectionLostError && failure.maybeDelivered && this.#parts.facts().unansweredWasUnread === true) {
-        throw new ConnectionLostError(failure.message, false, error);
-      }
-      throw failure;
+      if (!(failure instanceof ConnectionLostError) || !failure.maybeDelivered || this.#parts.observed.hasPerRequestStream) throw failure;
+      // A channel that cannot send is ending; how it ends tells more.
+      await settledOrAborted(this.closed, options.signal);
+      throw this.#parts.facts().unansweredWasUnread === true ? new ConnectionLostError(failure.message, false, error) : failure;
     } finally {
       this.#parts.observed.release(flight);
       this.#inFlight -= 1;
@@ -148,11 +152,18 @@ class SdkConnection implements Connection {
 
   async close(): Promise<void> {
     if (this.#ended.signal.aborted) return;
-    // 2025-11-25 basic/transports: a client that no longer needs its session SHOULD end it.
-    if ('terminateSession' in this.#parts.transport && this.#parts.transport.sessionId !== undefined) {
-      await (this.#parts.transport as { terminateSession(): Promise<void> }).terminateSession().catch(() => {});
-    }
+    await this.#endSession();
     await this.#parts.client.close().catch((error: unknown) => this.#parts.events.onError(error as Error));
+  }
+
+  /** 2025-11-25 basic/transports: a client that no longer needs its session SHOULD end it. */
+  async #endSession(): Promise<void> {
+    const { transport, options } = this.#parts;
+    if (!('terminateSession' in transport) || transport.sessionId === undefined) return;
+    const waiting = new AbortController();
+    const ended = (transport as { terminateSession(): Promise<void> }).terminateSession();
+    await Promise.race([ended, sleep(options.clock, END_SESSION_TIMEOUT_MS, waiting.signal)]).catch(() => {});
+    waiting.abort();
   }
 
   #send(method: string, params: JsonObject, flight: Flight, { signal, onProgress }: SendOptions): Promise<RpcResult> {
@@ -173,4 +184,16 @@ class SdkConnection implements Connection {
       CHECKED.has(method) ? client.request(request as never, options) : client.request(request, AnyResult, options)
     ) as Promise<RpcResult>;
   }
+}
+
+function settledOrAborted(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    signal.addEventListener('abort', done, { once: true });
+    if (signal.aborted) done();
+    promise.then(done, done);
+  });
 }

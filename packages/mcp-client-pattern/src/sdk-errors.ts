@@ -25,7 +25,10 @@ const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
 
 /** Reads whatever the SDK's client threw for a request as one of our errors. */
 export function readRequestError(error: unknown, flight: Flight, sessionId: string | undefined): RpcError | ConnectionLostError {
-  if (isRpcError(error)) return error;
+  if (isRpcError(error)) {
+    const gone = error === flight.sendError && error.code === 'unavailable';
+    return gone ? new ConnectionLostError(error.message, flight.sent, error) : error;
+  }
   if (ProtocolError.isInstance(error)) return fromWireError({ code: error.code, message: error.message, data: error.data });
   if (SdkHttpError.isInstance(error)) return readHttpError(error, flight, sessionId);
   const known = readAuthorizationError(error);

@@ -1,5 +1,9 @@
 import { META, RpcError } from '@mcp-blocks/core';
+import { serveChannel } from '@mcp-blocks/core/sdk';
+import { testPrincipal } from '@mcp-blocks/core/testing';
+import { InMemoryTransport } from '@modelcontextprotocol/server';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { sdkConnector } from '../src/index.js';
 import { type Bench, bench, metaOf, settle, watch } from './support.js';
 
 let open: Bench[] = [];
@@ -143,6 +147,40 @@ describe('a lost connection', () => {
     await webSocket.cut();
     expect(call.error?.code).toBe('ambiguous_outcome');
     expect(custom.error?.code).toBe('ambiguous_outcome');
+  });
+
+  it('sends any call again that a server which said goodbye had not read', async () => {
+    let unread = true;
+    const { client, clock, service } = start({
+      connectors: ({ protocol }) => [
+        sdkConnector(
+          'custom',
+          protocol,
+          () => {
+            const [clientEnd, serverEnd] = InMemoryTransport.createLinkedPair();
+            serveChannel(service, serverEnd, { principal: testPrincipal(), transport: 'custom' });
+            ends.push(serverEnd);
+            return clientEnd;
+          },
+          () => ({ unansweredWasUnread: unread }),
+        ),
+      ],
+    });
+    const ends: InMemoryTransport[] = [];
+    await client.connect();
+    for (const code of [undefined, 'ambiguous_outcome']) {
+      service.hold.add('pay');
+      const call = watch(client.callTool('pay'));
+      await settle();
+      service.hold.clear();
+      await ends.at(-1)?.close();
+      await clock.advance(500);
+      await settle();
+      expect(call.error?.code).toBe(code);
+      unread = false;
+      await client.reconnect();
+    }
+    expect(service.count('tools/call')).toBe(3);
   });
 
   it('later sends what was waiting, any tool, in its order', async () => {
@@ -383,11 +421,11 @@ describe('closing', () => {
 });
 
 describe('health checks', () => {
-  it('replaces a connection that no longer answers', async () => {
+  it.each(['modern', 'legacy'] as const)('replace a connection that no longer answers (%s)', async (versionNegotiation) => {
     const { client, clock, webSocket } = start({
       healthCheckInterval: 10_000,
       requestTimeout: 2000,
-      versionNegotiation: 'legacy',
+      versionNegotiation,
     });
     await client.connect();
     await clock.advance(10_000);

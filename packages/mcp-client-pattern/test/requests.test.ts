@@ -189,6 +189,23 @@ describe('events', () => {
     expect(seen.mock.calls.filter(([method]) => method === 'notifications/tools/list_changed')).toHaveLength(1);
   });
 
+  it('listens again when the server ends the subscription, and forgets what it cached on the strength of it', async () => {
+    const { client, clock, service, webSocket } = start({ versionNegotiation: 'modern' });
+    const seen = vi.fn();
+    client.on('notification', ({ method }) => seen(method));
+    await client.listTools({ useCache: true });
+    await client.listPrompts({ ttl: 60_000 });
+    await webSocket.send({ jsonrpc: '2.0', id: 'listen:0', result: { resultType: 'complete' } } as never);
+    await settle();
+    expect(client.getCacheStats().size).toBe(2);
+    await clock.advance(500);
+    expect(client.getCacheStats().size).toBe(1);
+    service.events.publish({ kind: 'prompts_list_changed' });
+    await settle();
+    expect(client.getCacheStats().size).toBe(0);
+    expect(seen).toHaveBeenCalledWith('notifications/prompts/list_changed');
+  });
+
   it('keeps a throwing listener from harming anybody, and reports it', async () => {
     const onError = vi.fn();
     const { client } = start({ onError });

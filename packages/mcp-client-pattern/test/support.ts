@@ -1,7 +1,7 @@
 import { isJsonObject, type JsonObject, RpcError, type RpcResult, type RpcService, ServiceEventEmitter } from '@mcp-blocks/core';
 import { serveChannel } from '@mcp-blocks/core/sdk';
 import { ManualClock, settle, testPrincipal } from '@mcp-blocks/core/testing';
-import { InMemoryTransport } from '@modelcontextprotocol/server';
+import { InMemoryTransport, type JSONRPCMessage } from '@modelcontextprotocol/server';
 import { type Connector, type ConnectorEnvironment, type MCPClientConfig, MCPClientPattern, sdkConnector } from '../src/index.js';
 
 export { ManualClock, settle };
@@ -115,6 +115,11 @@ export class TestLink {
       };
       return clientEnd;
     });
+  }
+
+  /** The server's ends send something of their own. */
+  async send(message: JSONRPCMessage): Promise<void> {
+    await Promise.all([...this.#ends].map((end) => end.send(message)));
   }
 
   /** The server's ends stop answering without closing. */
