@@ -17,7 +17,7 @@ export interface BenchOptions {
 export const USAGE = `Usage: npm run bench -- [options]
 
 Measures a tools/call echo with ten tools registered, 32 connections, the server on one core: requests per second,
-latency, and memory per idle session, each as a ratio to plain node:http and to SDK v2 in the same round.
+also as a ratio to plain node:http and to SDK v2 in the same round; latency; memory per idle session.
 
   --rounds N     rounds, interleaved; the table has their medians (default 5)
   --seconds N    measured seconds per row and round (default 3)
