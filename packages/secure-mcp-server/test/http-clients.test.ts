@@ -1,10 +1,7 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { CLIENT_KINDS, connectHttp, jsonOf } from './support/clients.js';
 import { callTool, startHttp, testService } from './support/server.js';
 
@@ -103,31 +100,8 @@ describe.each(['v1', 'legacy'] as const)('a legacy client over HTTP (%s)', (kind
 });
 
 describe('HTTPS', () => {
-  let folder: string;
-  let tls: { cert: Buffer; key: Buffer };
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), 'mcp-blocks-tls-'));
-    const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
-    execFileSync(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:prime256v1',
-        '-nodes',
-        '-days',
-        '2',
-        '-subj',
-        '/CN=localhost',
-      ].concat(['-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', cert]),
-      { stdio: 'ignore' },
-    );
-    tls = { cert: readFileSync(cert), key: readFileSync(key) };
-  });
-  afterAll(() => rmSync(folder, { recursive: true }));
+  const fixture = (name: string) => readFileSync(new URL(`./fixtures/${name}`, import.meta.url));
+  const tls = { cert: fixture('test-only-server.pem'), key: fixture('test-only-server.key') };
 
   it.each(CLIENT_KINDS)('serves an SDK client that trusts the certificate (%s)', async (kind) => {
     const { url } = await startHttp({ service: testService().service, http: { tls } });

@@ -129,7 +129,7 @@ describe('a bad token is refused', () => {
   it('whatever is changed in it', async () => {
     const good = sign(CLAIMS);
     await fc.assert(
-      fc.asyncProperty(fc.nat(good.length - 1), fc.constantFrom(...'ABCDEFabcdef0123456789-_.'), async (at, character) => {
+      fc.asyncProperty(fc.nat(good.length - 1), fc.constantFrom('A', 'B', 'f', 'z', '0', '9', '-', '_', '.'), async (at, character) => {
         // The last character of a part carries bits that base64url ignores.
         fc.pre(good[at] !== character && good[at + 1] !== '.' && good[at + 1] !== undefined);
         const changed = good.slice(0, at) + character + good.slice(at + 1);

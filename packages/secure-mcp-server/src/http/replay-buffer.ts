@@ -1,11 +1,13 @@
 import type { EventStore, JSONRPCMessage } from '@modelcontextprotocol/server';
 
 interface StoredEvent {
-  readonly owner: string;
   readonly streamId: string;
   readonly message: JSONRPCMessage;
   readonly bytes: number;
 }
+
+/** What an event takes beside its message, roughly. */
+const EVENT_OVERHEAD_BYTES = 200;
 
 /**
  * Remembers what was sent on the event streams of legacy sessions, so that a client whose connection
@@ -14,8 +16,10 @@ interface StoredEvent {
  */
 export class ReplayBuffer {
   readonly #maxBytes: number;
-  /** By event id, oldest first. */
-  readonly #events = new Map<string, StoredEvent>();
+  /** The session of each event by the event's id, oldest first. */
+  readonly #order = new Map<string, string>();
+  /** By session, then by event id, oldest first. */
+  readonly #sessions = new Map<string, Map<string, StoredEvent>>();
   #bytes = 0;
   #lastId = 0;
 
@@ -23,24 +27,19 @@ export class ReplayBuffer {
     this.#maxBytes = maxBytes;
   }
 
-  /** The bytes of the messages held. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
   /** The SDK's view of the buffer for one session, which sees no other session's events. */
-  storeFor(owner: string): EventStore {
+  storeFor(session: string): EventStore {
     return {
-      storeEvent: (streamId, message) => Promise.resolve(this.#store({ owner, streamId, message, bytes: JSON.stringify(message).length })),
-      getStreamIdForEventId: (eventId) => Promise.resolve(this.#find(owner, eventId)?.streamId),
+      storeEvent: (streamId, message) => Promise.resolve(this.#store(session, streamId, message)),
+      getStreamIdForEventId: (eventId) => Promise.resolve(this.#sessions.get(session)?.get(eventId)?.streamId),
       replayEventsAfter: async (lastEventId, { send }) => {
-        const last = this.#find(owner, lastEventId);
-        if (last === undefined) throw new Error('The event is no longer held');
-        for (const [eventId, event] of [...this.#events]) {
-          if (Number(eventId) <= Number(lastEventId)) continue;
+        const events = this.#sessions.get(session);
+        const last = events?.get(lastEventId);
+        if (events === undefined || last === undefined) throw new Error('The event is no longer held');
+        for (const [eventId, { streamId, message }] of [...events]) {
           // The SDK stores an empty message to have an id for the event that opens a stream.
-          if (event.owner !== owner || event.streamId !== last.streamId || !('jsonrpc' in event.message)) continue;
-          await send(eventId, event.message);
+          if (Number(eventId) <= Number(lastEventId) || streamId !== last.streamId || !('jsonrpc' in message)) continue;
+          await send(eventId, message);
         }
         return last.streamId;
       },
@@ -48,29 +47,29 @@ export class ReplayBuffer {
   }
 
   /** Forgets a session. */
-  drop(owner: string): void {
-    for (const [eventId, event] of this.#events) if (event.owner === owner) this.#delete(eventId, event);
+  drop(session: string): void {
+    for (const eventId of [...(this.#sessions.get(session)?.keys() ?? [])]) this.#delete(eventId, session);
   }
 
-  #store(event: StoredEvent): string {
+  #store(session: string, streamId: string, message: JSONRPCMessage): string {
     const eventId = String(++this.#lastId);
-    this.#events.set(eventId, event);
-    this.#bytes += event.bytes;
-    for (const [oldest, { bytes }] of this.#events) {
-      if (this.#bytes <= this.#maxBytes || oldest === eventId) break;
-      this.#events.delete(oldest);
-      this.#bytes -= bytes;
+    const bytes = JSON.stringify(message).length + EVENT_OVERHEAD_BYTES;
+    const events = this.#sessions.get(session) ?? new Map<string, StoredEvent>();
+    this.#sessions.set(session, events.set(eventId, { streamId, message, bytes }));
+    this.#order.set(eventId, session);
+    this.#bytes += bytes;
+    for (const [oldest, owner] of this.#order) {
+      if (this.#bytes <= this.#maxBytes) break;
+      this.#delete(oldest, owner);
     }
     return eventId;
   }
 
-  #find(owner: string, eventId: string): StoredEvent | undefined {
-    const event = this.#events.get(eventId);
-    return event?.owner === owner ? event : undefined;
-  }
-
-  #delete(eventId: string, event: StoredEvent): void {
-    this.#events.delete(eventId);
-    this.#bytes -= event.bytes;
+  #delete(eventId: string, session: string): void {
+    const events = this.#sessions.get(session);
+    this.#bytes -= events?.get(eventId)?.bytes ?? 0;
+    events?.delete(eventId);
+    if (events?.size === 0) this.#sessions.delete(session);
+    this.#order.delete(eventId);
   }
 }
