@@ -27,19 +27,25 @@ async function connect(service: RpcService, options: Parameters<typeof serveChan
 }
 
 describe('the bound on requests in progress', () => {
-  it('holds back what exceeds it and pauses the wire until there is room', async () => {
+  it('lets as many wait, pauses the wire then, and resumes when there is room', async () => {
     const { service, running } = slowService();
     const { client, served, wire } = await connect(service, { maxInFlight: 2 });
     const calls = [1, 2, 3].map(() => client.callTool({ name: 'x' }));
     await settle();
     expect(running).toHaveLength(2);
-    expect(served.inFlight).toBe(2);
-    expect(wire.pause).toHaveBeenCalled();
+    expect(served.inFlight).toBe(3);
+    expect(wire.pause).not.toHaveBeenCalled();
+    calls.push(client.callTool({ name: 'x' }));
+    await settle();
+    expect(wire.pause).toHaveBeenCalledTimes(1);
     running[0]?.release();
     await settle();
     expect(running).toHaveLength(3);
-    expect(wire.resume).toHaveBeenCalled();
-    for (const { release } of running) release();
+    expect(wire.resume).toHaveBeenCalledTimes(1);
+    for (let next = 1; next < 4; next += 1) {
+      running[next]?.release();
+      await settle();
+    }
     await Promise.all(calls);
     await served.idle();
     expect(served.inFlight).toBe(0);
@@ -60,6 +66,72 @@ describe('the bound on requests in progress', () => {
     expect(running).toHaveLength(2);
     running[1]?.release();
     await next;
+    await served.close();
+  });
+
+  it('never starts a request that was cancelled while it waited', async () => {
+    const { service, running } = slowService();
+    const { client, served } = await connect(service, { maxInFlight: 1 });
+    const first = client.callTool({ name: 'x' });
+    await settle();
+    const abort = new AbortController();
+    const waiting = client.callTool({ name: 'y' }, { signal: abort.signal });
+    await settle();
+    abort.abort();
+    await expect(waiting).rejects.toThrow();
+    running[0]?.release();
+    await first;
+    await settle();
+    expect(running).toHaveLength(1);
+    expect(served.inFlight).toBe(0);
+    await served.close();
+  });
+
+  it('does not stop an answer of the client that a handler waits for', async () => {
+    const service: RpcService = {
+      info: { name: 'asking', version: '1', capabilities: { tools: {} } },
+      handler: async (_request, context) => ({
+        content: [{ type: 'text', text: JSON.stringify(await context.request?.('roots/list', {})) }],
+      }),
+    };
+    const [clientEnd, serverEnd] = InMemoryTransport.createLinkedPair();
+    let paused = false;
+    const held: unknown[] = [];
+    const wire = serverEnd as ChannelTransport;
+    wire.pause = () => (paused = true);
+    wire.resume = () => {
+      paused = false;
+      for (const message of held.splice(0)) wire.onmessage?.(message as never);
+    };
+    serveChannel(service, wire, connection, { maxInFlight: 1 });
+    const deliver = wire.onmessage;
+    wire.onmessage = (message, extra) => (paused ? void held.push(message) : deliver?.(message, extra));
+    const client = new Client({ name: 'test', version: '1' }, { versionNegotiation: { mode: 'legacy' }, capabilities: { roots: {} } });
+    client.setRequestHandler('roots/list', async () => ({ roots: [] }));
+    await client.connect(clientEnd);
+    const results = await Promise.all([1, 2, 3, 4].map(() => client.callTool({ name: 'x' })));
+    expect(results.map((result) => result.content)).toEqual(Array(4).fill([{ type: 'text', text: '{"roots":[]}' }]));
+    await client.close();
+  });
+
+  it('refuses what would wait without end, and only that', async () => {
+    const { service, running } = slowService();
+    const { client, served } = await connect(service, { maxInFlight: 1 });
+    const calls = Array.from({ length: 18 }, () =>
+      client.callTool({ name: 'x' }).then(
+        () => 'answered',
+        (error: { code: number }) => error.code,
+      ),
+    );
+    await settle();
+    expect(served.inFlight).toBe(17);
+    for (let next = 0; next < 17; next += 1) {
+      running[next]?.release();
+      await settle();
+    }
+    const outcomes = await Promise.all(calls);
+    expect(outcomes.filter((outcome) => outcome === 'answered')).toHaveLength(17);
+    expect(outcomes.filter((outcome) => outcome === 503)).toHaveLength(1);
     await served.close();
   });
 });

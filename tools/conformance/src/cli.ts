@@ -13,6 +13,7 @@ const TARGETS: readonly Target[] = [
   { name: 'server', revision: '2026-07-28', start: startServer },
   { name: 'server', revision: '2025-11-25', start: startServer },
   { name: 'gateway', revision: '2026-07-28', start: startGateway },
+  { name: 'gateway', revision: '2025-11-25', start: startGateway },
 ];
 
 const { values } = parseArgs({ options: { verbose: { type: 'boolean' }, only: { type: 'string' } } });

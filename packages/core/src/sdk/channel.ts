@@ -1,5 +1,6 @@
 import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/server';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
+import { RpcError } from '../errors.js';
 import type { RpcService } from '../service.js';
 import { toWireError } from '../wire.js';
 import type { Connection } from './connection.js';
@@ -8,7 +9,7 @@ import { authorizeListen } from './subscriptions.js';
 
 /**
  * A long-lived two-way connection: an SDK `Transport` that can stop reading. Without `pause` and
- * `resume` the bound on requests in progress still holds; what exceeds it waits in memory.
+ * `resume` the bounds of {@link ServeChannelOptions} still hold, and what exceeds them is refused.
  */
 export interface ChannelTransport extends Transport {
   pause?(): void;
@@ -17,7 +18,13 @@ export interface ChannelTransport extends Transport {
 
 /** Options of {@link serveChannel}. */
 export interface ServeChannelOptions {
-  /** Most requests in progress at a time; reading pauses at the bound. A positive integer. Default: 64. */
+  /**
+   * Most requests in progress at a time; a positive integer. Default: 64.
+   *
+   * As many again wait their turn; then reading pauses, so that the sender feels it. While a handler
+   * waits for an answer of the client, reading goes on, or the answer would never come; what arrives then
+   * waits up to 16 times the bound, and is refused as `unavailable` beyond that.
+   */
   readonly maxInFlight?: number;
   /** Told of failures that no caller is waiting for. */
   readonly onError?: (error: Error) => void;
@@ -58,7 +65,10 @@ export function serveChannel(
   };
 }
 
-/** Counts requests in progress, pauses the wire at the bound, and checks subscriptions before the SDK serves them. */
+/** How many times the bound may wait while reading must not pause. */
+const MAX_WAITING_FACTOR = 16;
+
+/** Counts requests in progress, makes others wait, and checks subscriptions before the SDK serves them. */
 class BoundedTransport implements Transport {
   onclose?: () => void;
   onerror?: (error: Error) => void;
@@ -68,7 +78,11 @@ class BoundedTransport implements Transport {
   readonly #connection: Connection;
   readonly #max: number;
   readonly #pending = new Set<string | number>();
-  readonly #waiting: JSONRPCMessage[] = [];
+  /** Requests that wait, in order of arrival. */
+  readonly #waiting = new Map<string | number, JSONRPCMessage>();
+  /** Requests of ours that the client has not answered. */
+  readonly #asked = new Set<string | number>();
+  #paused = false;
   #idleWaiters: (() => void)[] = [];
 
   constructor(wire: ChannelTransport, service: RpcService, connection: Connection, max: number) {
@@ -80,14 +94,15 @@ class BoundedTransport implements Transport {
     wire.onerror = (error) => this.onerror?.(error);
     wire.onclose = () => {
       this.#pending.clear();
-      this.#waiting.length = 0;
+      this.#waiting.clear();
+      this.#asked.clear();
       this.#wakeIdle();
       this.onclose?.();
     };
   }
 
   get inFlight(): number {
-    return this.#pending.size;
+    return this.#pending.size + this.#waiting.size;
   }
 
   get sessionId(): string | undefined {
@@ -95,7 +110,7 @@ class BoundedTransport implements Transport {
   }
 
   idle(): Promise<void> {
-    if (this.#pending.size === 0) return Promise.resolve();
+    if (this.inFlight === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idleWaiters.push(resolve));
   }
 
@@ -112,6 +127,10 @@ class BoundedTransport implements Transport {
   }
 
   async send(message: JSONRPCMessage, options?: Parameters<Transport['send']>[1]): Promise<void> {
+    if ('method' in message && 'id' in message) {
+      this.#asked.add(message.id);
+      this.#balance();
+    }
     try {
       await this.#wire.send(message, options);
     } finally {
@@ -120,29 +139,40 @@ class BoundedTransport implements Transport {
   }
 
   #receive(message: JSONRPCMessage): void {
-    const isRequest = 'method' in message && 'id' in message;
-    if (isRequest && this.#pending.size >= this.#max) {
-      this.#waiting.push(message);
-      this.#wire.pause?.();
+    if (!('method' in message)) {
+      if (message.id !== undefined) this.#asked.delete(message.id);
+    } else if (!('id' in message)) {
+      if (message.method === 'notifications/cancelled' && this.#cancel(message.params)) return;
+    } else if (message.method === 'subscriptions/listen') {
+      void this.#listen(message);
       return;
-    }
-    this.#deliver(message);
-  }
-
-  #deliver(message: JSONRPCMessage): void {
-    if ('method' in message) {
-      if (message.method === 'notifications/cancelled') {
-        const id = (message.params as { requestId?: string | number } | undefined)?.requestId;
-        // A cancelled request is never answered; it stops counting here.
-        if (id !== undefined) this.#settle(id);
-      } else if ('id' in message && message.method === 'subscriptions/listen') {
-        void this.#listen(message);
-        return;
-      } else if ('id' in message) {
-        this.#pending.add(message.id);
-      }
+    } else if (this.#pending.size >= this.#max) {
+      this.#wait(message);
+      return;
+    } else {
+      this.#pending.add(message.id);
     }
     this.onmessage?.(message);
+    this.#balance();
+  }
+
+  #wait(message: JSONRPCMessage & { id: string | number }): void {
+    if (this.#waiting.size >= this.#max * MAX_WAITING_FACTOR) {
+      void this.#refuse(message.id, new RpcError('unavailable', 'Too many requests in progress on this connection'));
+      return;
+    }
+    this.#waiting.set(message.id, message);
+    this.#balance();
+  }
+
+  /** Forgets a cancelled request, which is never answered. True when it had not been handed on yet. */
+  #cancel(params: unknown): boolean {
+    const id = (params as { requestId?: string | number } | undefined)?.requestId;
+    if (id === undefined) return false;
+    const waited = this.#waiting.delete(id);
+    if (waited) this.#settled();
+    else this.#settle(id);
+    return waited;
   }
 
   async #listen(message: JSONRPCMessage & { id: string | number }): Promise<void> {
@@ -151,18 +181,38 @@ class BoundedTransport implements Transport {
       await authorizeListen(this.#service, params, this.#connection);
       this.onmessage?.(message);
     } catch (error) {
-      const { code, message: text, data } = toWireError(error);
-      await this.#wire
-        .send({ jsonrpc: '2.0', id: message.id, error: { code, message: text, ...(data ? { data } : {}) } })
-        .catch((failure: unknown) => this.onerror?.(failure as Error));
+      await this.#refuse(message.id, error);
     }
   }
 
+  async #refuse(id: string | number, error: unknown): Promise<void> {
+    const { code, message, data } = toWireError(error);
+    await this.#wire
+      .send({ jsonrpc: '2.0', id, error: { code, message, ...(data ? { data } : {}) } })
+      .catch((failure: unknown) => this.onerror?.(failure as Error));
+  }
+
   #settle(id: string | number): void {
-    if (!this.#pending.delete(id)) return;
-    while (this.#waiting.length > 0 && this.#pending.size < this.#max) this.#deliver(this.#waiting.shift() as JSONRPCMessage);
-    if (this.#waiting.length === 0) this.#wire.resume?.();
-    if (this.#pending.size === 0) this.#wakeIdle();
+    if (this.#pending.delete(id)) this.#settled();
+  }
+
+  #settled(): void {
+    for (const [id, message] of this.#waiting) {
+      if (this.#pending.size >= this.#max) break;
+      this.#waiting.delete(id);
+      this.#pending.add(id);
+      this.onmessage?.(message);
+    }
+    this.#balance();
+    if (this.inFlight === 0) this.#wakeIdle();
+  }
+
+  #balance(): void {
+    const pause = this.#waiting.size >= this.#max && this.#asked.size === 0;
+    if (pause === this.#paused) return;
+    this.#paused = pause;
+    if (pause) this.#wire.pause?.();
+    else this.#wire.resume?.();
   }
 
   #wakeIdle(): void {
