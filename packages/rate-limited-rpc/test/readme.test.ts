@@ -1,0 +1,83 @@
+import { readFileSync } from 'node:fs';
+import { compose, type RpcContext, type RpcHandler } from '@mcp-blocks/core';
+import { hostSdkServer, serveChannel } from '@mcp-blocks/core/sdk';
+import { testContext, testPrincipal } from '@mcp-blocks/core/testing';
+import { RateLimitedRPC } from '@mcp-blocks/rate-limited-rpc';
+import { Client } from '@modelcontextprotocol/client';
+import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
+import { expect, it } from 'vitest';
+
+function between(name: string): string {
+  const source = readFileSync(new URL(import.meta.url), 'utf8');
+  return source.split(`// ${name}:start\n`)[1]!.split(`// ${name}:end`)[0]!;
+}
+
+const lines = (text: string) =>
+  text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('import '));
+
+it('the examples of the README are the ones run here', () => {
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+  const blocks = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => lines(code!));
+  expect(blocks).toEqual([lines(between('server')), lines(between('client'))]);
+});
+
+it('limits a server somebody else wrote', async () => {
+  const { client, limiter } = await serverExample();
+  await client.callTool({ name: 'now' });
+  await client.callTool({ name: 'now' });
+  await expect(client.callTool({ name: 'now' })).rejects.toMatchObject({ code: 429, data: { limit: 2, remaining: 0 } });
+  expect((await client.listTools()).tools).toHaveLength(1);
+  await client.close();
+  await limiter.close();
+});
+
+it('limits a client before it sends', async () => {
+  const sent: string[] = [];
+  const send: RpcHandler = async ({ method }) => {
+    sent.push(method);
+    return {};
+  };
+  const { request, limiter } = clientExample(send);
+  const context: RpcContext = testContext({ principal: testPrincipal() });
+  for (let i = 0; i < 5; i += 1) await request({ method: 'tools/list', params: {} }, context);
+  await expect(request({ method: 'tools/list', params: {} }, context)).rejects.toMatchObject({ code: 'rate_limited' });
+  expect(sent).toHaveLength(5);
+  await limiter.close();
+});
+
+async function serverExample() {
+  const principal = testPrincipal();
+  const [clientEnd, transport] = InMemoryTransport.createLinkedPair();
+  // server:start
+  // A server you did not write and cannot change.
+  const factory = () => {
+    const server = new McpServer({ name: 'clock', version: '1.0.0' });
+    server.registerTool('now', {}, async () => ({ content: [{ type: 'text', text: new Date().toISOString() }] }));
+    return server;
+  };
+
+  const limiter = new RateLimitedRPC({
+    limits: [
+      { by: 'principal', requests: 100, windowMs: 60_000 },
+      { by: 'principal+tool', requests: 2, windowMs: 1_000, tools: ['now'] },
+    ],
+  });
+  const service = await hostSdkServer(factory);
+  const limited = { ...service, handler: compose(service.handler, [limiter.middleware]) };
+  serveChannel(limited, transport, { principal, transport: 'memory' });
+  // server:end
+  const client = new Client({ name: 'test', version: '1' }, { versionNegotiation: { mode: 'auto' } });
+  await client.connect(clientEnd);
+  return { client, limiter };
+}
+
+function clientExample(send: RpcHandler) {
+  // client:start
+  const limiter = new RateLimitedRPC({ limits: [{ by: () => 'everything', requests: 5, windowMs: 1_000 }] });
+  const request = compose(send, [limiter.middleware]);
+  // client:end
+  return { request, limiter };
+}
