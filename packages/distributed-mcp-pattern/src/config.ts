@@ -1,5 +1,6 @@
-import { type Clock, ConfigurationError, type Discovery, type Random, type ServiceNode } from '@mcp-blocks/core';
+import { type Clock, ConfigurationError, type Discovery, type Random, type ServiceNode, type StateStore } from '@mcp-blocks/core';
 import { z } from 'zod';
+import type { StateManagementConfig } from './cluster-state.js';
 import type { CredentialsProvider } from './upstream/connection-pool.js';
 import type { Connect } from './upstream/upstream.js';
 
@@ -46,6 +47,8 @@ export interface DistributedMCPConfig {
     /** Failing checks in a row that take a node out; 1 or more. Default: 3. */
     readonly unhealthyThreshold?: number;
   };
+  /** What the cluster's processes share: sessions, data, locks. Default: `{ provider: 'memory' }`. */
+  readonly stateManagementConfig?: StateManagementConfig;
   /** The cluster's own credentials for a node. Default: none are presented. */
   readonly credentials?: CredentialsProvider;
   /** For a whole call, attempts on other nodes included; 1 or more. Default: 60,000. */
@@ -87,6 +90,9 @@ export const serviceNodeSchema = z.object({
 const method = z.enum(['static', 'etcd', 'custom'], {
   error: ({ input }) => `expected static, etcd or custom, got ${JSON.stringify(input)}`,
 });
+const provider = z.enum(['memory', 'sqlite', 'redis'], {
+  error: ({ input }) => `expected memory, sqlite or redis, got ${JSON.stringify(input)}`,
+});
 const strategy = z.enum(['round-robin', 'least-connections'], {
   error: ({ input }) => `expected round-robin or least-connections, got ${JSON.stringify(input)}`,
 });
@@ -114,6 +120,20 @@ const configSchema = z.strictObject({
       healthyThreshold: positive(2),
       unhealthyThreshold: positive(3),
     })
+    .prefault({}),
+  stateManagementConfig: z
+    .strictObject({
+      provider: provider.exactOptional(),
+      endpoints: z.array(z.string()).exactOptional(),
+      store: z
+        .custom<StateStore>((value) => typeof (value as StateStore | undefined)?.get === 'function', 'expected a StateStore')
+        .exactOptional(),
+      sessionTtl: positive(3_600_000),
+    })
+    .refine(
+      ({ store, provider, endpoints }) => store === undefined || (provider ?? endpoints) === undefined,
+      'give either store or provider and endpoints',
+    )
     .prefault({}),
   credentials: callable<CredentialsProvider>().optional(),
   requestTimeout: positive(60_000),

@@ -1,6 +1,8 @@
 import {
   type Discovery,
   type JsonObject,
+  type JsonValue,
+  type Lock,
   RpcError,
   type RpcHandler,
   type RpcResult,
@@ -13,6 +15,7 @@ import { LeastConnectionsBalancer } from './balancing/least-connections.js';
 import { RoundRobinBalancer } from './balancing/round-robin.js';
 import type { CircuitSnapshot } from './circuit-breaker.js';
 import { ClusterNode, type NodeStatus } from './cluster-node.js';
+import { ClusterState } from './cluster-state.js';
 import { type DistributedMCPConfig, type ResolvedConfig, resolveConfig } from './config.js';
 import { EtcdDiscovery } from './discovery/etcd-discovery.js';
 import { Emitter } from './emitter.js';
@@ -47,6 +50,7 @@ export class DistributedMCPCluster {
   readonly #nodes: NodeSet;
   readonly #router: Router;
   readonly #counter: CallCounter;
+  readonly #state: ClusterState;
   readonly #events = new Emitter<ClusterEvents>();
   readonly #clock;
   #started: Promise<void> | undefined;
@@ -60,6 +64,7 @@ export class DistributedMCPCluster {
     const { clock = systemClock, random = Math.random, connect = connectWithSdk, clusterName, requestTimeout, retry } = this.#config;
     this.#clock = clock;
     this.#counter = new CallCounter(clock);
+    this.#state = new ClusterState(clusterName, this.#config.stateManagementConfig);
     this.#discovery = this.#openDiscovery();
     this.#nodes = new NodeSet(this.#balancer(random), (service) => {
       return new ClusterNode(service, {
@@ -87,10 +92,13 @@ export class DistributedMCPCluster {
 
   /**
    * Resolves when the first list of nodes is there and each of them was checked once.
-   * @throws RpcError `unavailable` when the registry cannot be asked.
+   * @throws RpcError `unavailable` when the registry cannot be asked; it may be called again then.
    */
   start(): Promise<void> {
-    this.#started ??= this.#start();
+    this.#started ??= this.#start().catch((error: unknown) => {
+      this.#started = undefined;
+      throw error;
+    });
     return this.#started;
   }
 
@@ -136,6 +144,35 @@ export class DistributedMCPCluster {
     };
   }
 
+  /** What {@link setSession} has kept, by any process of the cluster; `undefined` when there is none any more. */
+  getSession(sessionId: string): Promise<JsonValue | undefined> {
+    return this.#state.getSession(sessionId);
+  }
+
+  /** Keeps a session for `stateManagementConfig.sessionTtl`. */
+  setSession(sessionId: string, session: JsonValue): Promise<void> {
+    return this.#state.setSession(sessionId, session);
+  }
+
+  getSharedData(key: string): Promise<JsonValue | undefined> {
+    return this.#state.getSharedData(key);
+  }
+
+  /** Keeps a value, for `ttlMs` milliseconds where given. */
+  setSharedData(key: string, value: JsonValue, ttlMs?: number): Promise<void> {
+    return this.#state.setSharedData(key, value, ttlMs);
+  }
+
+  /** Takes a lock for `ttlMs` milliseconds, or resolves with `undefined` when it is held. Does not wait. */
+  acquireLock(key: string, ttlMs: number): Promise<Lock | undefined> {
+    return this.#state.acquireLock(key, ttlMs);
+  }
+
+  /** Gives a lock back; resolves with whether it was still held with this token. */
+  releaseLock(key: string, token: string): Promise<boolean> {
+    return this.#state.releaseLock(key, token);
+  }
+
   /** Stops watching and checking and closes every connection; calls in progress fail. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
@@ -144,6 +181,7 @@ export class DistributedMCPCluster {
 
   async #start(): Promise<void> {
     const { serviceName } = this.#config.discoverySource;
+    await this.#state.open();
     let firstChecks: Promise<unknown> = Promise.resolve();
     this.#stopWatching = await this.#discovery.watch(
       serviceName,
@@ -182,6 +220,7 @@ export class DistributedMCPCluster {
     await this.#stopWatching?.();
     if (this.#config.discoverySource.kind !== 'custom') await this.#discovery.close();
     await this.#nodes.close();
+    await this.#state.close();
     this.#events.clear();
   }
 

@@ -1,4 +1,5 @@
 import type { CancelTimer, Clock, Random } from '@mcp-blocks/core';
+import { abortable } from './abortable.js';
 
 /** What active checks have found. `unknown` until the first one is over. */
 export type HealthState = 'unknown' | 'healthy' | 'unhealthy';
@@ -69,7 +70,7 @@ export class HealthMonitor {
     const signal = AbortSignal.any([deadline.signal, this.#abort.signal]);
     let error: unknown;
     try {
-      await Promise.race([check(signal), rejection(signal)]);
+      await abortable(check(signal), signal);
     } catch (failure) {
       error = failure;
     } finally {
@@ -96,11 +97,4 @@ export class HealthMonitor {
     }
     onCheck(this.#state !== before);
   }
-}
-
-function rejection(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    if (signal.aborted) reject(signal.reason as Error);
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-  });
 }

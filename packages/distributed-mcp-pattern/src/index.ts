@@ -9,6 +9,7 @@ export {
   type CircuitState,
 } from './circuit-breaker.js';
 export type { NodeStatus } from './cluster-node.js';
+export type { StateManagementConfig } from './cluster-state.js';
 export type { DiscoveryConfig, DistributedMCPConfig } from './config.js';
 export type { EtcdClientOptions } from './discovery/etcd-client.js';
 export { EtcdDiscovery, type EtcdDiscoveryOptions } from './discovery/etcd-discovery.js';

@@ -18,6 +18,7 @@ export class NodeSet {
   #nodes = new Map<string, ClusterNode>();
   #available: readonly ClusterNode[] = [];
   #picker: Picker<ClusterNode>;
+  readonly #retiring = new Set<ClusterNode>();
   readonly #closing = new Set<Promise<void>>();
   #tripsOfGone = 0;
 
@@ -56,7 +57,8 @@ export class NodeSet {
     for (const node of this.#nodes.values()) {
       if (next.get(node.id) === node) continue;
       this.#tripsOfGone += node.circuit?.trips ?? 0;
-      this.#track(node.retire());
+      this.#retiring.add(node);
+      this.#track(node.retire().finally(() => this.#retiring.delete(node)));
     }
     this.#nodes = next;
     this.refresh();
@@ -81,7 +83,7 @@ export class NodeSet {
   }
 
   async close(): Promise<void> {
-    for (const node of this.#nodes.values()) this.#track(node.close());
+    for (const node of [...this.#nodes.values(), ...this.#retiring]) this.#track(node.close());
     this.#nodes = new Map();
     this.refresh();
     await Promise.all(this.#closing);

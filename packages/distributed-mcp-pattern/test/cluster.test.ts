@@ -1,4 +1,4 @@
-import { RpcError, type ServiceNode, StaticDiscovery } from '@mcp-blocks/core';
+import { MemoryStateStore, RpcError, type ServiceNode, StaticDiscovery } from '@mcp-blocks/core';
 import { ManualClock, settle, testContext, testPrincipal } from '@mcp-blocks/core/testing';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -391,6 +391,16 @@ describe('discovery', () => {
     expect(errors).toEqual([new Error('registry away')]);
   });
 
+  it('that is away at start can be asked again', async () => {
+    const { cluster, discovery, start } = await setUp();
+    const watch = vi.spyOn(discovery, 'watch').mockRejectedValueOnce(new RpcError('unavailable', 'away'));
+    await expect(start()).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(call(cluster)).rejects.toMatchObject({ code: 'unavailable' });
+    await start();
+    expect(served(await call(cluster))).toBe('a');
+    expect(watch).toHaveBeenCalledTimes(2);
+  });
+
   it('with an etcd that does not answer, start is refused as unavailable', async () => {
     const cluster = new DistributedMCPCluster({
       clusterName: 'orders',
@@ -433,6 +443,17 @@ describe('connections', () => {
     await clock.advance(1_000);
     for (const options of [short, dated]) await call(cluster, options);
     expect(nodes.of('a')).toMatchObject({ opened: 4, closed: 2 });
+  });
+
+  it('are closed under calls in progress, also of nodes that have left', async () => {
+    const { cluster, nodes, start, setNodes } = await setUp({ ids: ['a', 'b'] });
+    await start();
+    nodes.of('a').answer = never;
+    call(cluster, { preferredNode: 'a' }).catch(() => {});
+    await settle();
+    setNodes(nodes.list('b'));
+    await cluster.close();
+    expect(nodes.of('a').closed).toBe(nodes.of('a').opened);
   });
 
   it('and timers are gone after close', async () => {
@@ -508,7 +529,9 @@ describe('the configuration', () => {
     ['clusterName', { clusterName: '' }],
     ['discoveryMethod', { discoveryMethod: 'consul' }],
     ['loadBalancingStrategy', { loadBalancingStrategy: 'sticky' }],
-    ['stateManagementConfig', { stateManagementConfig: { provider: 'redis' } }],
+    ['stateManagementConfig.provider', { stateManagementConfig: { provider: 'hazelcast' } }],
+    ['stateManagementConfig', { stateManagementConfig: { provider: 'redis', store: new MemoryStateStore() } }],
+    ['consistentHashing', { consistentHashing: true }],
     ['circuitBreakerConfig.failureThreshold', { circuitBreakerConfig: { failureThreshold: 0 } }],
     ['circuitBreakerConfig.halfOpenRequests', { circuitBreakerConfig: { halfOpenRequests: 2 } }],
     ['healthCheckConfig.interval', { healthCheckConfig: { interval: 1.5 } }],

@@ -1,4 +1,5 @@
 import { type CancelTimer, type Clock, isRpcError, type Principal, RpcError, type ServiceNode } from '@mcp-blocks/core';
+import { abortable } from '../abortable.js';
 import { identityKey } from './identity.js';
 import { type Connect, TransportFailure, type Upstream } from './upstream.js';
 
@@ -83,6 +84,7 @@ export class ConnectionPool {
     entry.users += 1;
     entry.cancelIdle?.();
     try {
+      // One caller's leaving must not cancel the connecting that others wait for too.
       return await use(await abortable(entry.upstream, signal));
     } catch (error) {
       if (error instanceof TransportFailure && (error.delivery === 'unknown' || isRefusal(error))) this.#retire(key, entry);
@@ -183,14 +185,4 @@ export async function mint(
       auditReason: error instanceof Error ? error.message : String(error),
     });
   }
-}
-
-/** One caller's leaving must not cancel the connecting that others wait for too. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) return Promise.reject(signal.reason as Error);
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason as Error);
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

@@ -2,6 +2,7 @@ import { isJsonObject, type JsonObject, META, RpcError, type RpcResult, type Ser
 import { WebSocketClientTransport } from '@mcp-blocks/encrypted-websocket';
 import { Client, StreamableHTTPClientTransport, type Transport } from '@modelcontextprotocol/client';
 import { z } from 'zod';
+import { abortable } from '../abortable.js';
 import { CompleteStreamTransport } from './complete-stream-transport.js';
 import { fromSdkError } from './sdk-failure.js';
 import { type Connect, type ConnectOptions, TransportFailure, type Upstream, type UpstreamRequest } from './upstream.js';
@@ -23,19 +24,15 @@ export const connectWithSdk: Connect = async (node, options) => {
   const client = new RawClient(CLIENT_INFO, { versionNegotiation: { mode: 'auto' } });
   // Failures are reported by the request they belong to.
   client.onerror = () => {};
-  const abort = () => void client.close().catch(() => {});
   const transport = transportTo(node, options);
-  const aborted = () => void transport.close().catch(() => {});
-  options.signal.addEventListener('abort', aborted, { once: true });
   try {
     options.signal.throwIfAborted();
-    await Promise.race([client.connect(transport), rejectOnAbort(options.signal)]);
+    await abortable(client.connect(transport), options.signal);
     return new SdkUpstream(client);
   } catch (error) {
-    abort();
+    // Also ends a handshake that was given up.
+    await transport.close().catch(() => {});
     throw fromSdkError(error, 'connecting');
-  } finally {
-    options.signal.removeEventListener('abort', aborted);
   }
 };
 
@@ -130,8 +127,4 @@ function withoutServerInfo(result: JsonObject): RpcResult {
   const { _meta, ...rest } = result;
   const { [META.serverInfo]: _serverInfo, ...meta } = _meta as JsonObject;
   return Object.keys(meta).length > 0 ? { ...rest, _meta: meta } : rest;
-}
-
-function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }));
 }
