@@ -67,6 +67,8 @@ export class SecureMCPServer {
   #startedAt = 0;
   #authFailures = 0;
   #connections = 0;
+  #starting: Promise<void> | undefined;
+  #draining: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
 
   /** @throws ConfigurationError for options that are missing, out of range or contradict each other. */
@@ -146,31 +148,19 @@ export class SecureMCPServer {
     if (this.#status === 'starting' || this.#status === 'running' || this.#status === 'draining') {
       throw new Error(`SecureMCPServer.start: the server is ${this.#status}`);
     }
+    this.#draining = undefined;
     this.#stopping = undefined;
-    this.#change('starting');
-    try {
-      for (const listener of this.#listeners) await listener.listen(this.#host);
-    } catch (error) {
-      await Promise.allSettled(this.#listeners.map((listener) => listener.close()));
-      this.#change('error');
-      throw error;
-    }
-    this.#startedAt = this.#clock.now();
-    this.#change('running');
-    this.#lifecycle('server.started');
+    this.#starting = this.#start();
+    await this.#starting;
   }
 
   /**
    * Accepts nothing new, lets what runs finish, ends subscriptions and sessions with their closing
    * messages. Resolves when that is done, or after `deadlineMs`. `stop` comes next.
    */
-  async drain(deadlineMs = 30_000): Promise<void> {
-    if (this.#status !== 'running') return;
-    this.#change('draining');
-    await Promise.all([
-      settledWithin(this.#monitor.idle(), deadlineMs, this.#clock),
-      ...this.#listeners.map((listener) => listener.drain(deadlineMs)),
-    ]);
+  drain(deadlineMs = 30_000): Promise<void> {
+    if (this.#status === 'running') this.#draining = this.#drain(deadlineMs);
+    return this.#draining ?? Promise.resolve();
   }
 
   /** Closes every listener; what still runs is cut. Idempotent. */
@@ -196,7 +186,31 @@ export class SecureMCPServer {
     return this.#events.on(name, listener);
   }
 
+  async #start(): Promise<void> {
+    this.#change('starting');
+    try {
+      for (const listener of this.#listeners) await listener.listen(this.#host);
+    } catch (error) {
+      await Promise.allSettled(this.#listeners.map((listener) => listener.close()));
+      this.#change('error');
+      throw error;
+    }
+    this.#startedAt = this.#clock.now();
+    this.#change('running');
+    this.#lifecycle('server.started');
+  }
+
+  async #drain(deadlineMs: number): Promise<void> {
+    this.#change('draining');
+    await Promise.all([
+      settledWithin(this.#monitor.idle(), deadlineMs, this.#clock),
+      ...this.#listeners.map((listener) => listener.drain(deadlineMs)),
+    ]);
+  }
+
   async #stop(): Promise<void> {
+    // A port that is being opened cannot be closed yet.
+    await this.#starting?.catch(() => {});
     const wasLive = this.#status === 'running' || this.#status === 'draining';
     try {
       const results = await Promise.allSettled(this.#listeners.map((listener) => listener.close()));

@@ -357,6 +357,20 @@ describe('bad input over HTTP', () => {
     socket.destroy();
   });
 
+  it('serves the hosts and origins it is told to, and only those', async () => {
+    const { url } = await startHttp({
+      service: testService().service,
+      http: { host: '0.0.0.0', allowedHosts: ['mcp.example'], allowedOrigins: ['app.example'] },
+    });
+    const status = async (headers: Record<string, string>) =>
+      (await send(new URL(`http://127.0.0.1:${url.port}/mcp`), withHeaders(headers))).status;
+    expect(await status({ host: 'mcp.example:8443' })).toBe(200);
+    expect(await status({ host: 'mcp.example', origin: 'https://app.example' })).toBe(200);
+    expect(await status({ host: 'mcp.example', origin: 'http://localhost:3000' })).toBe(403);
+    expect(await status({ host: 'mcp.example', origin: 'null' })).toBe(403);
+    expect(await status({ host: 'localhost' })).toBe(403);
+  });
+
   it('gives up on a body that does not come', async () => {
     const { url } = await startHttp({ service: testService().service, http: { bodyTimeoutMs: 50 } });
     const answer = await new Promise<Answer>((resolve, reject) => {

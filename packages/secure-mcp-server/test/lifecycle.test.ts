@@ -64,6 +64,16 @@ describe('the life of a server', () => {
     expect(statuses).toEqual(['starting', 'running', 'draining', 'stopped', 'starting', 'running']);
   });
 
+  it('stops when it is told to while it starts', async () => {
+    const listener = http({ port: 0 });
+    const server = new SecureMCPServer({ service: testService().service, authenticators: [testJwt()], listeners: [listener] });
+    const starting = server.start();
+    await server.stop();
+    await starting;
+    expect(server.status).toBe('stopped');
+    expect(listener.endpoint).toBeUndefined();
+  });
+
   it('closes what it started when a listener fails', async () => {
     const first = http({ port: 0 });
     const { url } = await startHttp({ service: testService().service });
@@ -216,6 +226,26 @@ describe('a caller', () => {
     first.destroy();
     while (server.metrics().activeConnections > 0) await settle();
     expect((await fetch(url, callTool('echo'))).status).toBe(200);
+  });
+
+  it('may not have more than maxInFlight requests in progress on one connection', async () => {
+    const state = testService();
+    const { url } = await startHttp({ service: state.service, limits: { maxInFlight: 2 } });
+    const socket = connect(Number(url.port), url.hostname);
+    let text = '';
+    socket.on('data', (chunk) => (text += chunk));
+    const init = callTool('slow');
+    const headers = Object.entries({ host: url.host, ...init.headers, 'content-length': String(init.body.length) });
+    const raw = `POST /mcp HTTP/1.1\r\n${headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${init.body}`;
+    socket.write(raw.repeat(4));
+    await state.started;
+    while (state.calls < 2) await settle();
+    await settle();
+    state.open();
+    const statuses = () => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map((match) => match[1]);
+    while (statuses().length < 4) await new Promise((resolve) => socket.once('data', resolve));
+    expect(statuses()).toEqual(['200', '200', '503', '503']);
+    socket.destroy();
   });
 
   it('who does not read its stream is cut', async () => {

@@ -140,6 +140,22 @@ describe('a legacy session', () => {
     expect((await resume(await open(url))).status).toBe(400);
   });
 
+  it('forgets the oldest events when the replay buffer is full', async () => {
+    const { url } = await startHttp({ service: testService().service, http: { sessions: { replayBufferBytes: 2000 } } });
+    const session = await open(url);
+    const version = { 'mcp-protocol-version': '2025-11-25' };
+    const first = events(await (await post(url, call('echo'), 'alice', session, version)).text())[0]?.id as string;
+    const resume = async (id: string) =>
+      (await fetch(url, { headers: headers('alice', session, { ...version, 'last-event-id': id, accept: 'text/event-stream' }) })).status;
+    expect(await resume(first)).toBe(200);
+    const big = events(await (await post(url, call('big', { bytes: 5000 }), 'alice', session, version)).text());
+    expect(big.at(-1)?.data).toContain('xxxxx');
+    expect(await resume(first)).toBe(400);
+    expect(await resume(big[0]?.id as string)).toBe(400);
+    const last = events(await (await post(url, call('echo'), 'alice', session, version)).text())[0]?.id as string;
+    expect(await resume(last)).toBe(200);
+  });
+
   it('keeps the result of a call whose client went away in the middle', async () => {
     const { service, open: openGate, started } = testService();
     const { url } = await startHttp({ service });

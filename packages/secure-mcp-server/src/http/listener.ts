@@ -139,7 +139,7 @@ export class HttpListener implements Listener {
   }
 
   async #answer(running: Running, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const exchange = this.#exchanges.begin();
+    const exchange = this.#exchanges.begin(request.socket);
     const gone = new AbortController();
     response.once('close', () => {
       if (!response.writableFinished) gone.abort(new RpcError('cancelled', 'The client is gone'));
@@ -179,6 +179,9 @@ export class HttpListener implements Listener {
     const path = (request.url ?? '/').split('?', 1)[0] as string;
     const health = healthResponse(path, !this.#draining && host.ready?.() !== false);
     if (health !== undefined) return health;
+    if (this.#exchanges.openOn(request.socket) > host.maxInFlight) {
+      throw new RpcError('unavailable', 'Too many requests are in progress on this connection');
+    }
     this.#guard.check(request.headers);
     if (path !== this.#options.path)
       throw new HttpRefusal(404, 'invalid_request', `There is nothing here; the MCP endpoint is ${this.#options.path}`);

@@ -79,7 +79,13 @@ export class McpEndpoint {
   async #handleModern(request: Request, message: JsonRpcMessage, connection: Connection): Promise<McpAnswer> {
     const id = isJsonRpcRequest(message) ? message.id : null;
     const isListen = isJsonRpcRequest(message) && message.method === 'subscriptions/listen';
-    if (isListen) await authorizeListen(this.#service, message.params, connection);
+    if (isListen) {
+      try {
+        await authorizeListen(this.#service, message.params, connection);
+      } catch (error) {
+        return { response: refusalResponse(error, id), kind: 'call' };
+      }
+    }
     let failure: WireError | undefined;
     const observed: Connection = { ...connection, onFailure: (error) => (failure = error) };
     const response = await this.#modern.fetch(request, { parsedBody: message, authInfo: toAuthInfo(observed) });
