@@ -120,12 +120,13 @@ describe('capabilities', () => {
     });
   });
 
-  it('are still told by a service made of the registry', () => {
+  it('are still told by a service made of the parts of the registry', async () => {
     const { registry } = setUp();
-    const service = { ...registry, handler: registry.handler };
+    const { info, toolInputSchema, handler } = registry;
     registry.tool('a', {}, nothing);
-    expect(service.info).toMatchObject({ name: 'orders', version: '1.0.0', capabilities: { tools: {} } });
-    expect(service.toolInputSchema('a')).toEqual({ type: 'object', additionalProperties: false });
+    expect(info).toMatchObject({ name: 'orders', version: '1.0.0', capabilities: { tools: {} } });
+    expect(await handler({ method: 'tools/list', params: {} }, testContext())).toMatchObject({ tools: [{ name: 'a' }] });
+    expect(toolInputSchema('a')).toEqual({ type: 'object', additionalProperties: false });
   });
 
   it('come with title and instructions', () => {
