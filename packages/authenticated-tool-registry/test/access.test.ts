@@ -87,8 +87,8 @@ describe('the same decision everywhere', () => {
               const { nextCursor, ...result } = await ask(method, params, context);
               names.push(...(result[kind] as JsonObject[]).map((entry) => entry[key]));
               params = nextCursor === undefined ? undefined : { cursor: nextCursor };
-            // A cursor that does not move on must fail here, not run for ever.
-            expect(names.length).toBeLessThanOrEqual(all.length);
+              // A cursor that does not move on must fail here, not run for ever.
+              expect(names.length).toBeLessThanOrEqual(all.length);
             }
             return names;
           };
