@@ -111,7 +111,8 @@ describe.each(KINDS)('the %s sink', (kind) => {
   it('names the path when it cannot be opened', () => {
     const path = join(temporaryFolder(), 'missing', 'trail');
     expect(() => openSink(kind, path)).toThrow(expect.objectContaining({ name: 'ConfigurationError', option: 'path' }));
-    const folder = temporaryFolder();
+    const folder = join(temporaryFolder(), 'folder');
+    mkdirSync(folder);
     expect(() => openSink(kind, folder)).toThrow(expect.objectContaining({ name: 'ConfigurationError', option: 'path' }));
   });
 });

@@ -18,19 +18,20 @@ else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return 1`);
 
 /**
- * KEYS: entry. ARGV: summand, lifetime in ms or ''. Answers the sum, or the text that is there and cannot
- * be counted on from. Numbers in Lua are doubles, as in JavaScript.
+ * KEYS: entry. ARGV: summand, lifetime in ms or ''. Answers 1 and the sum, or 0 and the text that is
+ * there and cannot be counted on from. Numbers in Lua are doubles, as in JavaScript; the sum travels as
+ * text, since the client's parser rounds integers near the limit.
  */
 export const INCREMENT = script(`
 local text = redis.call('GET', KEYS[1])
 local limit = 9007199254740991
 if text then
   local sum = string.match(text, '^-?%d+$') and tonumber(text) + tonumber(ARGV[1])
-  if not sum or math.abs(tonumber(text)) > limit or math.abs(sum) > limit then return text end
+  if not sum or math.abs(tonumber(text)) > limit or math.abs(sum) > limit then return {0, text} end
 end
-local sum = redis.call('INCRBY', KEYS[1], ARGV[1])
+redis.call('INCRBY', KEYS[1], ARGV[1])
 if not text and ARGV[2] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return sum`);
+return {1, redis.call('GET', KEYS[1])}`);
 
 /** KEYS: lock, fence. ARGV: token, lifetime in ms. Answers the fencing token, 0 when the lock is held. */
 export const ACQUIRE_LOCK = script(`

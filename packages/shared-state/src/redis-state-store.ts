@@ -100,9 +100,9 @@ export class RedisStateStore implements StateStore {
 
   async increment(key: string, by: number, options: { readonly ttlMs?: number } = {}): Promise<number> {
     const args = [stateArguments.by(by), stateArguments.ttlMs(options.ttlMs) ?? ''];
-    const answer = await this.#eval(INCREMENT, [this.#entry(key)], args);
-    // A text is what could not be counted on from; the shared check says why.
-    return typeof answer === 'number' ? answer : stateArguments.sum(key, String(answer), by);
+    const [counted, text] = (await this.#eval(INCREMENT, [this.#entry(key)], args)) as [0 | 1, string];
+    // The shared check says what is wrong with a text that could not be counted on from.
+    return counted === 1 ? Number(text) : stateArguments.sum(key, text, by);
   }
 
   async acquireLock(key: string, ttlMs: number): Promise<Lock | undefined> {

@@ -150,7 +150,8 @@ export const stateStoreContract: readonly ContractCase<StateStoreHarness>[] = [
       await rejectsWith('invalid_params', () => store.increment('key', 1));
       assert.deepEqual(await store.get('key'), value);
     }
-    await store.set('key', Number.MAX_SAFE_INTEGER);
+    await store.set('key', Number.MAX_SAFE_INTEGER - 1);
+    assert.equal(await store.increment('key', 1), Number.MAX_SAFE_INTEGER);
     await rejectsWith('invalid_params', () => store.increment('key', 1));
     assert.equal(await store.get('key'), Number.MAX_SAFE_INTEGER);
   }),
