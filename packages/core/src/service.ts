@@ -1,3 +1,4 @@
+import { Events } from './events.js';
 import type { JsonObject } from './json.js';
 import type { RpcHandler } from './rpc.js';
 
@@ -41,26 +42,17 @@ export interface RpcService {
 
 /** An in-process {@link ServiceEvents} that can be published to. A throwing listener harms no other. */
 export class ServiceEventEmitter implements ServiceEvents {
-  readonly #listeners = new Set<(event: ServiceEvent) => void>();
+  readonly #events = new Events<{ change: ServiceEvent }>();
 
   subscribe(listener: (event: ServiceEvent) => void): () => void {
-    // A wrapper of its own per subscription: the same function may subscribe twice.
-    const own = (event: ServiceEvent) => listener(event);
-    this.#listeners.add(own);
-    return () => void this.#listeners.delete(own);
+    return this.#events.on('change', listener);
   }
 
   publish(event: ServiceEvent): void {
-    for (const listener of [...this.#listeners]) {
-      try {
-        listener(event);
-      } catch {
-        // A listener's failure is its own.
-      }
-    }
+    this.#events.emit('change', event);
   }
 
   get listenerCount(): number {
-    return this.#listeners.size;
+    return this.#events.listenerCount('change');
   }
 }

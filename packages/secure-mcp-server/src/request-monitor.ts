@@ -1,5 +1,13 @@
-import { type Clock, isRpcError, type RpcContext, type RpcErrorCode, type RpcMiddleware, type RpcRequest } from '@mcp-blocks/core';
-import type { ServerEventHub } from './server-events.js';
+import {
+  type Clock,
+  type Events,
+  isRpcError,
+  type RpcContext,
+  type RpcErrorCode,
+  type RpcMiddleware,
+  type RpcRequest,
+} from '@mcp-blocks/core';
+import type { ServerEvents } from './server-events.js';
 
 /** The failures that are the server's, not the caller's. */
 const SERVER_FAULTS: ReadonlySet<RpcErrorCode> = new Set([
@@ -17,11 +25,11 @@ export class RequestMonitor {
   errors = 0;
   inFlight = 0;
   readonly #clock: Clock;
-  readonly #events: ServerEventHub;
+  readonly #events: Events<ServerEvents>;
   readonly #onError: (error: Error) => void;
   #idleWaiters: (() => void)[] = [];
 
-  constructor(clock: Clock, events: ServerEventHub, onError: (error: Error) => void) {
+  constructor(clock: Clock, events: Events<ServerEvents>, onError: (error: Error) => void) {
     this.#clock = clock;
     this.#events = events;
     this.#onError = onError;

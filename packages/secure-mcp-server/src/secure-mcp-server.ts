@@ -5,6 +5,7 @@ import {
   type Clock,
   ConfigurationError,
   compose,
+  Events,
   type Listener,
   type ListenerHost,
   type RpcMiddleware,
@@ -17,7 +18,7 @@ import { HttpListener } from './http/listener.js';
 import { resolveLimits, type ServerLimits } from './limits.js';
 import { RequestMonitor } from './request-monitor.js';
 import { requestTimeout } from './request-timeout.js';
-import { ServerEventHub, type ServerEvents, type ServerStatus } from './server-events.js';
+import type { ServerEvents, ServerStatus } from './server-events.js';
 
 /** Options of {@link SecureMCPServer}. */
 export interface SecureMCPServerOptions {
@@ -58,7 +59,7 @@ export interface ServerMetrics {
 export class SecureMCPServer {
   readonly #listeners: readonly Listener[];
   readonly #clock: Clock;
-  readonly #events = new ServerEventHub();
+  readonly #events = new Events<ServerEvents>();
   readonly #monitor: RequestMonitor;
   readonly #record: (event: AuditEvent) => void;
   readonly #name: string;

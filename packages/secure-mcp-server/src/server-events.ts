@@ -25,27 +25,3 @@ export interface ServerEvents {
   readonly securityEvent: AuditEvent;
   readonly statusChange: { readonly from: ServerStatus; readonly to: ServerStatus };
 }
-
-/** Typed events. A listener that throws harms no other and not the server. */
-export class ServerEventHub {
-  readonly #listeners = new Map<keyof ServerEvents, Set<(event: never) => void>>();
-
-  /** Returns the function that ends the subscription. */
-  on<Name extends keyof ServerEvents>(name: Name, listener: (event: ServerEvents[Name]) => void): () => void {
-    const listeners = this.#listeners.get(name) ?? new Set();
-    this.#listeners.set(name, listeners);
-    const own = (event: never) => listener(event);
-    listeners.add(own);
-    return () => void listeners.delete(own);
-  }
-
-  emit<Name extends keyof ServerEvents>(name: Name, event: ServerEvents[Name]): void {
-    for (const listener of this.#listeners.get(name) ?? []) {
-      try {
-        (listener as (event: ServerEvents[Name]) => void)(event);
-      } catch {
-        // A listener's failure is its own.
-      }
-    }
-  }
-}
