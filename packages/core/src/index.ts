@@ -20,6 +20,7 @@ export {
 export type { Listener, ListenerHost } from './listener.js';
 export { MemoryStateStore, type MemoryStateStoreOptions } from './memory-state-store.js';
 export { eraOf, LEGACY_PROTOCOL_VERSION, META, MODERN_PROTOCOL_VERSION, type ProtocolEra } from './protocol.js';
+export { isRepeatableMethod } from './repeatable.js';
 export {
   compose,
   type RpcContext,

@@ -1,5 +1,6 @@
 import {
   type Discovery,
+  Events,
   type JsonObject,
   type JsonValue,
   type Lock,
@@ -18,7 +19,6 @@ import { ClusterNode, type NodeStatus } from './cluster-node.js';
 import { ClusterState } from './cluster-state.js';
 import { type DistributedMCPConfig, type ResolvedConfig, resolveConfig } from './config.js';
 import { EtcdDiscovery } from './discovery/etcd-discovery.js';
-import { Emitter } from './emitter.js';
 import { CallCounter, type ClusterMetrics } from './metrics.js';
 import { NodeSet } from './node-set.js';
 import { type RouteOptions, Router } from './router.js';
@@ -51,7 +51,7 @@ export class DistributedMCPCluster {
   readonly #router: Router;
   readonly #counter: CallCounter;
   readonly #state: ClusterState;
-  readonly #events = new Emitter<ClusterEvents>();
+  readonly #events = new Events<ClusterEvents>();
   readonly #clock;
   #started: Promise<void> | undefined;
   #stopWatching: (() => Promise<void>) | undefined;

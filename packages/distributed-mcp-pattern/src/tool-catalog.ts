@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject, type RpcRequest, type RpcResult } from '@mcp-blocks/core';
+import { isJsonObject, isRepeatableMethod, type JsonObject, type RpcRequest, type RpcResult } from '@mcp-blocks/core';
 
 interface ToolFacts {
   readonly inputSchema: JsonObject | undefined;
@@ -6,19 +6,6 @@ interface ToolFacts {
 }
 
 const MAX_TOOLS = 10_000;
-
-/** Methods that change nothing, whatever their parameters. */
-const REPEATABLE_METHODS = new Set([
-  'ping',
-  'server/discover',
-  'tools/list',
-  'resources/list',
-  'resources/templates/list',
-  'resources/read',
-  'prompts/list',
-  'prompts/get',
-  'completion/complete',
-]);
 
 /** Remembers what `tools/list` results that pass say of each tool: its schema, and whether a call may be repeated. */
 export class ToolCatalog {
@@ -51,7 +38,7 @@ export class ToolCatalog {
    * no list has named yet.
    */
   isRepeatable({ method, params }: RpcRequest): boolean | undefined {
-    if (REPEATABLE_METHODS.has(method)) return true;
+    if (isRepeatableMethod(method)) return true;
     if (method !== 'tools/call' || typeof params.name !== 'string') return false;
     return this.#tools.get(params.name)?.repeatable;
   }
