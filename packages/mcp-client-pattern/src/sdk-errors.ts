@@ -119,9 +119,15 @@ function neverConnected(error: unknown): boolean {
   return false;
 }
 
-/** A sentence of an error and of what caused it. */
+/** An error's message, with that of its deepest cause where it tells more. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const cause = error.cause instanceof Error && error.cause.message !== '' ? ` (${error.cause.message})` : '';
-  return `${error.message || error.name}${cause}`;
+  let deepest: Error = error;
+  for (let depth = 0; depth < 8; depth += 1) {
+    const next = deepest.cause ?? (SdkError.isInstance(deepest) ? (deepest.data as { cause?: unknown } | undefined)?.cause : undefined);
+    if (!(next instanceof Error)) break;
+    deepest = next;
+  }
+  const message = error.message || error.name;
+  return deepest.message === '' || message.includes(deepest.message) ? message : `${message} (${deepest.message})`;
 }

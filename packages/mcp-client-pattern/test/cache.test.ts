@@ -229,6 +229,21 @@ describe('invalidation', () => {
     expect(service.count('tools/list')).toBe(2);
   });
 
+  it('of an answer on its way keeps that answer from being stored', async () => {
+    const { client, service } = start({ versionNegotiation: 'legacy' });
+    await client.connect();
+    service.hold.add('tools/list');
+    const early = watch(client.listTools());
+    await settle();
+    service.events.publish({ kind: 'tools_list_changed' });
+    await settle();
+    service.release('tools/list');
+    await settle();
+    expect(early.value).toBeDefined();
+    await client.listTools();
+    expect(service.count('tools/list')).toBe(2);
+  });
+
   it('by a reconnect spares what the server gave a lifetime, and no guess of ours', async () => {
     const { client, service, webSocket } = start({ versionNegotiation: 'legacy' });
     await client.listTools();

@@ -199,6 +199,18 @@ describe('a lost connection', () => {
     expect(service.received.map(({ params }) => (params.arguments as { n: number }).n)).toEqual([3, 1, 2]);
   });
 
+  it('puts a request that is sent again back where it stood', async () => {
+    const { client, service, webSocket } = start({ maxConcurrentRequests: 1 });
+    await client.connect();
+    service.hold.add('resources/read');
+    const reads = ['test://a', 'test://b', 'test://c'].map((uri) => client.readResource(uri));
+    await settle();
+    service.hold.clear();
+    await webSocket.cut();
+    await Promise.all(reads);
+    expect(service.received.map(({ params }) => params.uri)).toEqual(['test://a', 'test://a', 'test://b', 'test://c']);
+  });
+
   it('stops repeating a request that kills its connection every time', async () => {
     const { client, clock, service, webSocket } = start({ enableHttpFallback: false });
     await client.connect();
@@ -371,6 +383,17 @@ describe('credentials', () => {
     expect(calls.map(({ value, error }) => value !== undefined || error)).toEqual([true, true, true, true]);
     expect(token).toHaveBeenCalledTimes(2);
     expect(webSocket.tokens).toEqual(['token-1', 'token-2']);
+  });
+
+  it('renews once for a request that is refused every time', async () => {
+    const token = vi.fn(async () => 'any');
+    const { client, service } = start({ credentials: { token } });
+    await client.connect();
+    const refuse = new RpcError('unauthenticated', 'Never');
+    Object.assign(service, { handler: () => Promise.reject(refuse) });
+    await expect(client.callTool('pay')).rejects.toMatchObject({ code: 'unauthenticated', message: 'Never' });
+    expect(token).toHaveBeenCalledTimes(2);
+    expect(client.getConnectionStatus().state).toBe('connected');
   });
 
   it('reports a failing token function as unauthenticated, its message kept out', async () => {
