@@ -4,10 +4,10 @@
  */
 export class Events<Payloads extends object> {
   readonly #listeners = new Map<keyof Payloads, Set<(payload: never) => void>>();
-  readonly #onListenerError: (error: unknown, name: keyof Payloads) => void;
+  readonly #onListenerError: (error: Error, name: keyof Payloads) => void;
 
   /** @param onListenerError - told what a listener threw. Default: nobody is. */
-  constructor(onListenerError: (error: unknown, name: keyof Payloads) => void = () => {}) {
+  constructor(onListenerError: (error: Error, name: keyof Payloads) => void = () => {}) {
     this.#onListenerError = onListenerError;
   }
 
@@ -25,7 +25,7 @@ export class Events<Payloads extends object> {
       try {
         (listener as (payload: Payloads[Name]) => void)(payload);
       } catch (error) {
-        this.#onListenerError(error, name);
+        this.#onListenerError(error instanceof Error ? error : new Error(String(error)), name);
       }
     }
   }

@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject, META, type ProtocolEra, RpcError, type RpcResult } from '@mcp-blocks/core';
+import { Events, isJsonObject, type JsonObject, META, type ProtocolEra, RpcError, type RpcResult } from '@mcp-blocks/core';
 import type {
   CallToolResult,
   GetPromptResult,
@@ -13,7 +13,6 @@ import { checkRequestOptions, type MCPClientConfig, type RequestOptions, type Re
 import type { Answer, Connection } from './connection.js';
 import { ConnectionManager, type ConnectionState } from './connection-manager.js';
 import { networkConnectors } from './connectors.js';
-import { EventHub } from './event-hub.js';
 import { HealthCheck } from './health-check.js';
 import { KeepAlive } from './keep-alive.js';
 import { CallCounter, LatencyMeter, type MCPClientMetrics } from './metrics.js';
@@ -67,7 +66,7 @@ export class MCPClientPattern {
   readonly #cache: ResponseCache;
   readonly #flights: SingleFlight<Answer>;
   readonly #health: HealthCheck | undefined;
-  readonly #events: EventHub<MCPClientEvents>;
+  readonly #events: Events<MCPClientEvents>;
   readonly #hints = new ToolHints();
   readonly #calls = new CallCounter();
   readonly #latency = new LatencyMeter();
@@ -83,7 +82,9 @@ export class MCPClientPattern {
     const resolved = resolveConfig(config);
     const { clock, random, reconnectOptions } = resolved;
     this.#config = resolved;
-    this.#events = new EventHub((error, event) => (event === 'error' ? undefined : this.#report(error)));
+    this.#events = new Events((error, event) => {
+      if (event !== 'error') this.#report(error);
+    });
     this.#cache = new ResponseCache({ ...resolved.cacheOptions, clock });
     this.#flights = new SingleFlight(clock);
     const retryDelay = (failures: number) => backoffDelay(failures, reconnectOptions, random);

@@ -1,23 +1,7 @@
-import { isJsonObject, type JsonObject } from '@mcp-blocks/core';
+import { isJsonObject, isRepeatableMethod, type JsonObject } from '@mcp-blocks/core';
 
 /** Most times one request may reach a server, so that a request that kills its server cannot do so for ever. */
 export const MAX_DELIVERIES = 3;
-
-/** Requests that read, or set something to a value: sending them twice is sending them once. */
-const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set([
-  'ping',
-  'server/discover',
-  'tools/list',
-  'resources/list',
-  'resources/templates/list',
-  'resources/read',
-  'resources/subscribe',
-  'resources/unsubscribe',
-  'prompts/list',
-  'prompts/get',
-  'completion/complete',
-  'logging/setLevel',
-]);
 
 /**
  * What the last `tools/list` said of each tool (`ToolAnnotations`). They are the server's word about
@@ -49,7 +33,7 @@ export class ToolHints {
 
   /** Whether a request may be sent again when nobody knows if it was carried out. */
   mayRepeat(method: string, params: JsonObject): boolean {
-    if (method !== 'tools/call') return IDEMPOTENT_METHODS.has(method);
+    if (method !== 'tools/call') return isRepeatableMethod(method);
     return this.isReadOnly(params.name) || (typeof params.name === 'string' && this.#idempotent.has(params.name));
   }
 }
