@@ -1,3 +1,4 @@
+export { type AuditTrailOptions, auditTrail } from './audit-middleware.js';
 export { ChainedAuditSink, type ChainedAuditSinkOptions } from './chained-audit-sink.js';
 export { FileAuditSink, type FileAuditSinkOptions } from './file-audit-sink.js';
 export { readAuditTrail } from './read.js';

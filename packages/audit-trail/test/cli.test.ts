@@ -1,10 +1,9 @@
 import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { TrailHead } from '../src/index.js';
-import { event, KINDS, openSink, temporaryFolder, trailPath } from './trails.js';
+import { event, KINDS, openSink, trailPath } from './trails.js';
 
 function mcpAudit(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   const cli = fileURLToPath(new URL('../src/cli.ts', import.meta.url));
@@ -65,23 +64,4 @@ describe('mcp-audit verify', () => {
   it('explains itself, exit 0', async () => {
     expect(await mcpAudit('--help')).toMatchObject({ code: 0, stdout: expect.stringContaining('Usage: mcp-audit verify') });
   });
-});
-
-it('the example of the README records, verifies and notices', async () => {
-  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-  const example = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? expect.fail('no example');
-  const program = join(temporaryFolder(), 'example.ts');
-  const source = new URL('../src/index.ts', import.meta.url).href;
-  writeFileSync(program, example.replace("'@mcp-blocks/audit-trail'", `'${source}'`));
-  const hook = new URL('fixtures/source.mjs', import.meta.url).href;
-  const { stdout } = await new Promise<{ stdout: string }>((resolve, reject) => {
-    execFile(
-      process.execPath,
-      ['--conditions=@mcp-blocks/source', '--import', hook, program],
-      { cwd: temporaryFolder() },
-      (error, stdout) => (error ? reject(error) : resolve({ stdout })),
-    );
-  });
-  expect(stdout).toMatch(/ok: true/);
-  expect(stdout).toMatch(/kind: 'changed'/);
 });
