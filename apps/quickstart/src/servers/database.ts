@@ -1,8 +1,9 @@
-import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
-import { AuthenticatedToolRegistry, ToolError } from '@mcp-blocks/authenticated-tool-registry';
+import { DatabaseSync } from 'node:sqlite';
+import { AuthenticatedToolRegistry } from '@mcp-blocks/authenticated-tool-registry';
 import { type AuditSink, RpcError } from '@mcp-blocks/core';
 import { z } from 'zod';
 import { ROLE_HIERARCHY } from '../identities.js';
+import { SqlProcess } from './sql-process.js';
 
 /** Options of {@link databaseServer}. */
 export interface DatabaseOptions {
@@ -11,7 +12,7 @@ export interface DatabaseOptions {
   readonly audit: AuditSink;
 }
 
-const MAX_ROWS = 200;
+const STATEMENT_TIMEOUT_MS = 2_000;
 const parameters = z
   .array(z.union([z.string(), z.number(), z.null()]))
   .max(50)
@@ -42,11 +43,11 @@ export function seedDatabase(file: string): void {
 
 /**
  * SQL over the orders. Analysts query through a connection that SQLite itself opens read-only, so no
- * trick of syntax can write; only admins reach the connection that can.
+ * trick of syntax can write; only admins reach the connection that can. Statements run in a process of
+ * their own, so that none of them holds up the server.
  */
 export function databaseServer({ file, audit }: DatabaseOptions): AuthenticatedToolRegistry & Disposable {
-  const readOnly = new DatabaseSync(file, { readOnly: true });
-  const readWrite = new DatabaseSync(file, { timeout: 5_000 });
+  const database = new SqlProcess(file, STATEMENT_TIMEOUT_MS);
   const registry = new AuthenticatedToolRegistry({ name: 'database', version: '1.0.0', audit, roles: ROLE_HIERARCHY });
 
   registry.tool(
@@ -59,7 +60,7 @@ export function databaseServer({ file, audit }: DatabaseOptions): AuthenticatedT
       annotations: { readOnlyHint: true },
       access: { roles: ['analyst'] },
     },
-    async ({ sql, parameters: values }) => ({ structuredContent: select(readOnly, sql, values) }),
+    async ({ sql, parameters: values }) => ({ structuredContent: await database.query(sql, values) }),
   );
 
   registry.tool(
@@ -72,7 +73,7 @@ export function databaseServer({ file, audit }: DatabaseOptions): AuthenticatedT
       access: { roles: ['admin'] },
     },
     async ({ sql, parameters: values }) => {
-      const { changes } = run(() => readWrite.prepare(sql).run(...values));
+      const changes = await database.change(sql, values);
       registry.resourceUpdated('db://orders');
       return `${changes} rows changed`;
     },
@@ -87,14 +88,18 @@ export function databaseServer({ file, audit }: DatabaseOptions): AuthenticatedT
       mimeType: 'application/json',
       access: { roles: ['analyst'] },
     },
-    async () => ({ text: JSON.stringify(select(readOnly, 'SELECT * FROM orders ORDER BY id', []).rows), mimeType: 'application/json' }),
+    async () => {
+      const { rows } = await database.query('SELECT * FROM orders ORDER BY id', []);
+      return { text: JSON.stringify(rows), mimeType: 'application/json' };
+    },
   );
 
   registry.resourceTemplate(
     'db://orders/{id}',
     { name: 'order', title: 'One order', mimeType: 'application/json', access: { roles: ['analyst'] } },
     async ({ id }) => {
-      const [order] = select(readOnly, 'SELECT * FROM orders WHERE id = ?', [String(id)]).rows;
+      const { rows } = await database.query('SELECT * FROM orders WHERE id = ?', [String(id)]);
+      const [order] = rows;
       if (order === undefined) throw new RpcError('resource_not_found', `There is no order ${String(id)}`);
       return { text: JSON.stringify(order), mimeType: 'application/json' };
     },
@@ -119,36 +124,5 @@ export function databaseServer({ file, audit }: DatabaseOptions): AuthenticatedT
     ],
   );
 
-  return Object.assign(registry, {
-    [Symbol.dispose]() {
-      readOnly.close();
-      readWrite.close();
-    },
-  });
-}
-
-function select(
-  database: DatabaseSync,
-  sql: string,
-  values: readonly SQLInputValue[],
-): { rows: Record<string, unknown>[]; truncated: boolean } {
-  return run(() => {
-    const statement = database.prepare(sql);
-    const rows: Record<string, unknown>[] = [];
-    for (const row of statement.iterate(...values)) {
-      if (rows.length === MAX_ROWS) return { rows, truncated: true };
-      rows.push({ ...row });
-    }
-    return { rows, truncated: false };
-  });
-}
-
-/** SQLite's own message helps whoever wrote the statement; it holds nothing but that statement's mistakes. */
-function run<T>(statement: () => T): T {
-  try {
-    return statement();
-  } catch (error) {
-    const message = (error as Error).message;
-    throw new ToolError(/readonly/.test(message) ? 'This connection is read-only: only SELECT is possible here' : `SQLite: ${message}`);
-  }
+  return Object.assign(registry, { [Symbol.dispose]: () => database.close() });
 }

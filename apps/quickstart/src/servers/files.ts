@@ -89,7 +89,8 @@ export function fileServer({ root, audit }: FileOptions): AuthenticatedToolRegis
       try {
         return { text: await readText(root, String(variables.path)), mimeType: 'text/plain' };
       } catch (error) {
-        throw new RpcError('resource_not_found', (error as Error).message);
+        // Other errors name the folder's real place, so they stay inside.
+        throw error instanceof ToolError ? new RpcError('resource_not_found', error.message) : error;
       }
     },
   );

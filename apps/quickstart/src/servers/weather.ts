@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { AuthenticatedToolRegistry, ToolError } from '@mcp-blocks/authenticated-tool-registry';
-import type { AuditSink } from '@mcp-blocks/core';
+import { type AuditSink, RpcError } from '@mcp-blocks/core';
 import { z } from 'zod';
 import { ROLE_HIERARCHY } from '../identities.js';
 
@@ -68,7 +68,13 @@ export function weatherServer({ apiUrl, audit }: WeatherOptions): AuthenticatedT
       mimeType: 'application/json',
       access: viewers,
     },
-    async ({ city }, { signal }) => ({ text: JSON.stringify(await weatherIn(String(city), apiUrl, signal)), mimeType: 'application/json' }),
+    async ({ city }, { signal }) => {
+      try {
+        return { text: JSON.stringify(await weatherIn(String(city), apiUrl, signal)), mimeType: 'application/json' };
+      } catch (error) {
+        throw error instanceof ToolError ? new RpcError('resource_not_found', error.message) : error;
+      }
+    },
   );
 
   registry.prompt(
