@@ -52,6 +52,44 @@ describe('the bound on requests in progress', () => {
     await client.close();
   });
 
+  it('cannot be evaded by giving every request the same id', async () => {
+    const { service, running } = slowService();
+    const [clientEnd, serverEnd] = InMemoryTransport.createLinkedPair();
+    const served = serveChannel(service, serverEnd, connection, { maxInFlight: 2 });
+    const answers: { id?: unknown; error?: { code: number } }[] = [];
+    clientEnd.onmessage = (message) => answers.push(message as never);
+    await clientEnd.start();
+    const _meta = {
+      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+      'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
+      'io.modelcontextprotocol/clientCapabilities': {},
+    };
+    for (const id of [7, 7, 7, 7, 8, 9, 9]) {
+      await clientEnd.send({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'x', arguments: {}, _meta } });
+    }
+    await settle();
+    expect(running).toHaveLength(2);
+    // 7 and 8 run, 9 waits; the others are refused, those of a waiting id too.
+    expect(served.inFlight).toBe(3);
+    expect(answers.map(({ id, error }) => [id, error?.code])).toEqual([
+      [7, -32600],
+      [7, -32600],
+      [7, -32600],
+      [9, -32600],
+    ]);
+    for (let next = 0; next < 3; next += 1) {
+      running[next]?.release();
+      await settle();
+    }
+    await served.idle();
+    expect(answers.slice(4).map(({ id }) => id)).toEqual([7, 8, 9]);
+    // An id is free again once it is answered.
+    await clientEnd.send({ jsonrpc: '2.0', id: 7, method: 'tools/call', params: { name: 'x', arguments: {}, _meta } });
+    await settle();
+    expect(running).toHaveLength(4);
+    await served.close();
+  });
+
   it('frees the place of a cancelled request, and its handler hears of it', async () => {
     const { service, running } = slowService();
     const { client, served } = await connect(service, { maxInFlight: 1 });

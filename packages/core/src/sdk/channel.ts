@@ -146,6 +146,10 @@ class BoundedTransport implements Transport {
     } else if (message.method === 'subscriptions/listen') {
       void this.#listen(message);
       return;
+    } else if (this.#pending.has(message.id) || this.#waiting.has(message.id)) {
+      // Counted by id, so a second one would go uncounted; and nobody could tell the answers apart.
+      void this.#refuse(message.id, new RpcError('invalid_request', 'id: a request with this id is in progress'));
+      return;
     } else if (this.#pending.size >= this.#max) {
       this.#wait(message);
       return;
