@@ -9,9 +9,10 @@ import {
   type ServiceInfo,
   systemClock,
 } from '@mcp-blocks/core';
-import { type AccessRule, checkedAccessRule } from './access-rule.js';
+import { AccessPolicy } from './access-policy.js';
 import { AuditLog } from './audit-log.js';
 import { Catalog } from './catalog.js';
+import { type EntryKind, Gatekeeper } from './gatekeeper.js';
 import { type PromptDefinition, type PromptEntry, type PromptHandler, promptEntry } from './prompt.js';
 import { type Catalogs, RegistryHandler } from './registry-handler.js';
 import type { AuthenticatedToolRegistryOptions, RegistryCapability } from './registry-options.js';
@@ -38,10 +39,8 @@ type NoArguments = Schema<Record<string, never>>;
 
 interface Registered {
   readonly key: string;
-  readonly access: AccessRule | undefined;
+  readonly access: AccessPolicy | undefined;
 }
-
-type EntryKind = 'tool' | 'resource' | 'resource template' | 'prompt';
 
 const CHANGED: Readonly<Record<EntryKind, ServiceEvent>> = {
   tool: { kind: 'tools_list_changed' },
@@ -54,12 +53,13 @@ const CHANGED: Readonly<Record<EntryKind, ServiceEvent>> = {
  * Tools, resources, resource templates and prompts, each with an access rule, as one `RpcService`.
  *
  * One decision filters every list and guards every call, read, get, subscription and completion, so what
- * is listed can be used and what is not listed cannot. A denied entry answers as one that does not exist,
- * but for one case: an authenticated caller who lacks nothing but scopes is told which, with
+ * is listed can be used and what is not listed cannot; what rules say about arguments is asked of a call on
+ * top of that. A denied entry answers as one that does not exist, but for one case: an authenticated caller who lacks nothing but scopes is told which, with
  * `insufficient_scope`, so that an OAuth client can ask for them.
  *
  * The handler throws `RpcError`: `method_not_found` for what the registry has no capability for,
- * `invalid_params`, `resource_not_found`, `insufficient_scope`, `unauthenticated` when the principal has
+ * `invalid_params`, `resource_not_found`, `insufficient_scope`, `forbidden` for arguments that
+ * the rules refuse, `unauthenticated` when the principal has
  * expired, `cancelled`, `internal_error`, and whatever `RpcError` an entry's own function throws.
  */
 export class AuthenticatedToolRegistry implements RpcService {
@@ -78,7 +78,7 @@ export class AuthenticatedToolRegistry implements RpcService {
   readonly #emitter = new ServiceEventEmitter();
   readonly #audit: AuditLog;
   readonly #declared: ReadonlySet<RegistryCapability>;
-  readonly #defaultAccess: AccessRule | 'deny';
+  readonly #defaultAccess: AccessPolicy;
   #completes = false;
 
   /** @throws ConfigurationError naming the option that is not as documented. */
@@ -103,13 +103,12 @@ export class AuthenticatedToolRegistry implements RpcService {
       }
     }
     this.#declared = new Set(capabilities);
-    this.#defaultAccess = defaultAccess === 'deny' ? 'deny' : checkedAccessRule(defaultAccess, 'defaultAccess');
+    this.#defaultAccess = new AccessPolicy(defaultAccess, 'defaultAccess');
     this.#audit = new AuditLog(audit, clock, onError);
     const handler = new RegistryHandler({
       catalogs: this.#catalogs,
       hasCapability: (capability) => this.#has(capability),
-      defaultAccess: this.#defaultAccess,
-      roles: new RoleHierarchy(options.roles),
+      gatekeeper: new Gatekeeper(this.#defaultAccess, new RoleHierarchy(options.roles), clock),
       audit: this.#audit,
       clock,
       bounds: {
@@ -226,7 +225,7 @@ export class AuthenticatedToolRegistry implements RpcService {
   }
 
   #changed(kind: EntryKind, change: 'registered' | 'removed', entry: Registered): void {
-    const access = (entry.access ?? this.#defaultAccess) as JsonObject | 'deny';
+    const access = (entry.access ?? this.#defaultAccess).description;
     this.#audit.record({ type: 'registry.changed', outcome: 'succeeded', target: entry.key, details: { kind, change, access } });
     this.#emitter.publish(CHANGED[kind]);
   }

@@ -1,5 +1,6 @@
 import { type Clock, isRpcError, type JsonObject, type RpcContext, RpcError, type RpcResult } from '@mcp-blocks/core';
 import type { AuditLog } from './audit-log.js';
+import { RefusedCall } from './refused-call.js';
 
 /** What a handler's run came to. `failure` says, for the audit trail, why a result is one of failure. */
 export interface Outcome {
@@ -25,13 +26,13 @@ export async function execute(
   run: () => Promise<Outcome>,
 ): Promise<RpcResult> {
   const startedAt = clock.now();
-  const record = (failure: string | undefined, details: JsonObject = {}) => {
+  const record = (failure: string | undefined, details: JsonObject = {}, refusedAs?: string) => {
     const all = { ...execution.details, ...details };
     audit.record(
       {
-        type: execution.type,
+        type: refusedAs ?? execution.type,
         target: execution.target,
-        outcome: failure === undefined ? 'succeeded' : 'failed',
+        outcome: refusedAs !== undefined ? 'denied' : failure === undefined ? 'succeeded' : 'failed',
         durationMs: clock.now() - startedAt,
         ...(failure === undefined ? {} : { reason: failure }),
         ...(Object.keys(all).length > 0 ? { details: all } : {}),
@@ -44,7 +45,8 @@ export async function execute(
     record(failure, result.resultType === 'input_required' ? { resultType: 'input_required' } : {});
     return result;
   } catch (error) {
-    record(isRpcError(error) ? (error.auditReason ?? error.message) : describe(error));
+    const reason = isRpcError(error) ? (error.auditReason ?? error.message) : describe(error);
+    record(reason, {}, error instanceof RefusedCall ? error.auditType : undefined);
     throw error;
   }
 }

@@ -1,8 +1,16 @@
-export type { AccessRule } from './access-rule.js';
+export { AccessPolicy, type AccessRequest, type Decision, type Denial } from './access-policy.js';
+export type {
+  Access,
+  AccessEnvironment,
+  AccessRule,
+  AccessSubject,
+  ArgumentPredicate,
+  AttributePredicate,
+} from './access-rule.js';
 export { AuthenticatedToolRegistry, type Registration } from './authenticated-tool-registry.js';
 export type { Completer, Completers, CompletionContext } from './completion.js';
+export type { Conditions } from './condition.js';
 export type { ContentAnnotations, ContentBlock, EmbeddedContents, Icon, InputRequiredResult } from './content.js';
-export { type Decision, decide } from './decision.js';
 export type { HandlerContext, LogLevel } from './handler-context.js';
 export type { Presentation } from './presentation.js';
 export type { PromptDefinition, PromptHandler, PromptMessage, PromptReturn } from './prompt.js';
@@ -19,6 +27,7 @@ export type {
 } from './resource.js';
 export { RoleHierarchy } from './role-hierarchy.js';
 export type { Schema, SchemaInput, SchemaOutput, SchemaResult } from './schema.js';
+export type { TimeWindow, Weekday } from './time-window.js';
 export type { StructuredToolResult, ToolAnnotations, ToolDefinition, ToolHandler, ToolResult, ToolReturn } from './tool.js';
 export { isToolError, ToolError } from './tool-error.js';
 export { UriTemplate } from './uri-template.js';

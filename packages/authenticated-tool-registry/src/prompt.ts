@@ -1,5 +1,6 @@
 import { ConfigurationError, isJsonObject, type JsonObject, RpcError } from '@mcp-blocks/core';
-import { type AccessRule, ownAccessRule } from './access-rule.js';
+import { type AccessPolicy, ownPolicy } from './access-policy.js';
+import type { Access } from './access-rule.js';
 import { type ArgumentBounds, outOfBounds } from './argument-bounds.js';
 import { type Completer, type Completers, checkedCompleters } from './completion.js';
 import { type ContentBlock, type InputRequiredResult, isInputRequired } from './content.js';
@@ -18,7 +19,7 @@ export interface PromptDefinition<A extends Schema> extends Presentation {
   /** Suggestions for the values of the arguments. */
   readonly complete?: Completers;
   /** Who may see and get it. Default: the registry's `defaultAccess`. */
-  readonly access?: AccessRule;
+  readonly access?: Access;
 }
 
 /** One message of a prompt. */
@@ -39,9 +40,10 @@ export type PromptHandler<A extends Schema> = (args: SchemaOutput<A>, context: H
 
 /** A registered prompt. */
 export interface PromptEntry {
+  readonly kind: 'prompt';
   readonly key: string;
   readonly definition: JsonObject;
-  readonly access: AccessRule | undefined;
+  readonly access: AccessPolicy | undefined;
   readonly arguments: CompiledSchema | undefined;
   /** The names of the arguments, declared in the schema. */
   readonly argumentNames: readonly string[];
@@ -59,13 +61,14 @@ export function promptEntry(name: string, definition: PromptDefinition<Schema>, 
   const listed = schema === undefined ? [] : listedArguments(schema.json);
   const argumentNames = listed.map((argument) => argument.name as string);
   return {
+    kind: 'prompt',
     key: name,
     definition: {
       name,
       ...pick(definition, ['title', 'description', 'icons', '_meta']),
       ...(listed.length > 0 ? { arguments: listed } : {}),
     },
-    access: ownAccessRule(definition.access, `${at}.access`),
+    access: ownPolicy(definition.access, `${at}.access`),
     arguments: schema,
     argumentNames,
     completers: checkedCompleters(definition.complete, argumentNames, `${at}.complete`),
@@ -82,13 +85,25 @@ function listedArguments({ properties, required }: JsonObject): JsonObject[] {
   }));
 }
 
+/** What a run of a prompt needs beside the request. */
+export interface PromptRun {
+  readonly bounds: ArgumentBounds;
+  /** Rejects with an `RpcError` when the caller may not get the prompt with these arguments. */
+  readonly admit: (args: JsonObject) => Promise<void>;
+}
+
 /**
  * Validates the arguments and makes the `prompts/get` result.
  *
  * @throws RpcError `invalid_params` for arguments the schema refuses; an `Error` when the handler
  * returned something else than a prompt.
  */
-export async function runPrompt(prompt: PromptEntry, args: JsonObject, context: HandlerContext, bounds: ArgumentBounds): Promise<Outcome> {
+export async function runPrompt(
+  prompt: PromptEntry,
+  args: JsonObject,
+  context: HandlerContext,
+  { bounds, admit }: PromptRun,
+): Promise<Outcome> {
   const problem = outOfBounds(args, bounds) ?? notStrings(args);
   const checked = problem === undefined ? await validateArguments(prompt, args) : { problems: [problem] };
   if ('problems' in checked) {
@@ -96,6 +111,7 @@ export async function runPrompt(prompt: PromptEntry, args: JsonObject, context: 
       auditReason: 'invalid arguments',
     });
   }
+  await admit(checked.value as JsonObject);
   const returned: unknown = await prompt.handler(checked.value as never, context);
   if (isInputRequired(returned)) return { result: { ...returned } as JsonObject };
   if (typeof returned === 'string') return { result: { messages: [{ role: 'user', content: { type: 'text', text: returned } }] } };

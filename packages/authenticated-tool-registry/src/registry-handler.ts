@@ -9,18 +9,18 @@ import {
   type RpcRequest,
   type RpcResult,
 } from '@mcp-blocks/core';
-import type { AccessRule } from './access-rule.js';
+import type { Denial } from './access-policy.js';
 import type { ArgumentBounds } from './argument-bounds.js';
 import { type AuditLog, argumentKeys, clipped } from './audit-log.js';
 import type { Catalog } from './catalog.js';
 import { complete, completionRequest } from './completion.js';
-import { decide } from './decision.js';
 import { describe, type Execution, execute, type Outcome } from './execution.js';
+import type { Gatekeeper, Guarded } from './gatekeeper.js';
 import { type HandlerContext, handlerContext } from './handler-context.js';
 import { page } from './pagination.js';
 import { type PromptEntry, runPrompt } from './prompt.js';
+import { RefusedCall } from './refused-call.js';
 import { type ResourceEntry, type ResourceReturn, type ResourceTemplateEntry, resourceNotFound, toReadOutcome } from './resource.js';
-import type { RoleHierarchy } from './role-hierarchy.js';
 import { runTool, type ToolEntry } from './tool.js';
 
 /** Everything registered. */
@@ -35,8 +35,7 @@ export interface Catalogs {
 export interface RegistryHandlerParts {
   readonly catalogs: Catalogs;
   readonly hasCapability: (name: 'tools' | 'resources' | 'prompts' | 'completions' | 'logging') => boolean;
-  readonly defaultAccess: AccessRule | 'deny';
-  readonly roles: RoleHierarchy;
+  readonly gatekeeper: Gatekeeper;
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly bounds: ArgumentBounds;
@@ -45,10 +44,8 @@ export interface RegistryHandlerParts {
   readonly onError: (error: Error) => void;
 }
 
-interface Entry {
-  readonly key: string;
+interface Entry extends Guarded {
   readonly definition: JsonObject;
-  readonly access: AccessRule | undefined;
 }
 
 /** An entry as a denial names it. */
@@ -59,7 +56,9 @@ interface Target {
 }
 
 /** A resource found for a URI, fixed or by template. */
-interface Readable extends Pick<ResourceEntry, 'key' | 'definition' | 'access' | 'cacheHint' | 'mimeType'> {
+interface Readable extends Entry, Pick<ResourceEntry, 'cacheHint' | 'mimeType'> {
+  /** The variables of its template. */
+  readonly arguments: JsonObject;
   readonly read: (context: HandlerContext) => ResourceReturn | Promise<ResourceReturn>;
 }
 
@@ -119,18 +118,20 @@ export class RegistryHandler {
     });
   }
 
-  #decide(entry: Entry, context: RpcContext) {
-    return decide(context.principal, entry.access ?? this.#parts.defaultAccess, this.#parts.roles);
-  }
-
   #list(
     kind: string,
     catalog: Catalog<ToolEntry> | Catalog<ResourceEntry> | Catalog<ResourceTemplateEntry> | Catalog<PromptEntry>,
     params: JsonObject,
     context: RpcContext,
   ): RpcResult {
-    const { pageSize, listTtlMs } = this.#parts;
-    const { entries, nextCursor } = page<Entry>(kind, catalog.sorted, (entry) => this.#decide(entry, context).allowed, params, pageSize);
+    const { gatekeeper, pageSize, listTtlMs } = this.#parts;
+    const { entries, nextCursor } = page<Entry>(
+      kind,
+      catalog.sorted,
+      (entry) => gatekeeper.decide(entry, context).allowed,
+      params,
+      pageSize,
+    );
     return {
       [kind]: entries.map((entry) => entry.definition),
       ...(nextCursor === undefined ? {} : { nextCursor }),
@@ -140,14 +141,13 @@ export class RegistryHandler {
   }
 
   /** The entry, if the caller may use it. Every other way ends in the same error as for an entry that is not there. */
-  #guarded<E extends Entry>(entry: E | undefined, target: Target, context: RpcContext): E {
-    const decision = entry === undefined ? { allowed: false as const, reason: `unknown ${target.kind}` } : this.#decide(entry, context);
-    if (entry !== undefined && decision.allowed) return entry;
-    const { reason, missingScopes } = decision as Exclude<ReturnType<typeof decide>, { allowed: true }>;
+  #guarded<E extends Entry>(entry: E | undefined, target: Target, context: RpcContext, args?: JsonObject): E {
     const { kind, name, method } = target;
+    const decision = entry === undefined ? unknown(kind) : this.#parts.gatekeeper.decide(entry, context, args);
+    if (entry !== undefined && decision.allowed) return entry;
+    const { reason, scopes } = decision as Denial;
     this.#parts.audit.record({ type: `${kind}.denied`, outcome: 'denied', target: name, reason, details: { method } }, context);
-    if (missingScopes !== undefined)
-      throw insufficientScope((entry?.access ?? (this.#parts.defaultAccess as AccessRule)).scopes ?? [], reason);
+    if (scopes !== undefined) throw insufficientScope(scopes.required, reason);
     if (kind === 'resource') throw resourceNotFound(name, reason);
     throw new RpcError('invalid_params', `Unknown ${kind}: ${clipped(name)}`, { auditReason: reason });
   }
@@ -156,14 +156,31 @@ export class RegistryHandler {
     const name = text(params.name, 'name');
     const tool = this.#guarded(this.#parts.catalogs.tools.get(name), { kind: 'tool', name, method: 'tools/call' }, context);
     const args = argumentsOf(params);
+    const { bounds, onError } = this.#parts;
+    const admit = this.#admission(tool, context);
     return this.#run({ type: 'tool.call', target: name, details: argumentKeys(args) }, params, context, (own) =>
-      runTool(tool, args, own, this.#parts.bounds, this.#parts.onError),
+      runTool(tool, args, own, { bounds, onError, admit }),
     );
+  }
+
+  /** Asks once more when the arguments are known. That the entry exists is no secret from who got this far. */
+  #admission({ kind, key, access }: Entry, context: RpcContext) {
+    return async (args: JsonObject): Promise<void> => {
+      const decision = this.#parts.gatekeeper.decide({ kind, key, access }, context, args);
+      if (decision.allowed) return;
+      throw new RefusedCall(`${kind}.denied`, 'forbidden', 'Not allowed with these arguments', { auditReason: decision.reason });
+    };
+  }
+
+  /** As for tools, but the URI is all there is: refused for its variables, it is one that does not exist. */
+  #readable(uri: string, method: string, context: RpcContext): Readable {
+    const resource = this.#find(uri);
+    return this.#guarded(resource, { kind: 'resource', name: uri, method }, context, resource?.arguments);
   }
 
   async #readResource(params: JsonObject, context: RpcContext): Promise<RpcResult> {
     const uri = text(params.uri, 'uri');
-    const resource = this.#guarded(this.#find(uri), { kind: 'resource', name: uri, method: 'resources/read' }, context);
+    const resource = this.#readable(uri, 'resources/read', context);
     return this.#run({ type: 'resource.read', target: uri }, params, context, (own) =>
       this.#hidingDetails('Reading the resource failed', async () => toReadOutcome(uri, resource, await resource.read(own), own)),
     );
@@ -173,14 +190,16 @@ export class RegistryHandler {
     const name = text(params.name, 'name');
     const prompt = this.#guarded(this.#parts.catalogs.prompts.get(name), { kind: 'prompt', name, method: 'prompts/get' }, context);
     const args = argumentsOf(params);
+    const { bounds } = this.#parts;
+    const admit = this.#admission(prompt, context);
     return this.#run({ type: 'prompt.get', target: name, details: argumentKeys(args) }, params, context, (own) =>
-      this.#hidingDetails(`Prompt '${name}' failed`, () => runPrompt(prompt, args, own, this.#parts.bounds)),
+      this.#hidingDetails(`Prompt '${name}' failed`, () => runPrompt(prompt, args, own, { bounds, admit })),
     );
   }
 
   #subscribe(params: JsonObject, context: RpcContext): RpcResult {
     const uri = text(params.uri, 'uri');
-    this.#guarded(this.#find(uri), { kind: 'resource', name: uri, method: 'resources/subscribe' }, context);
+    this.#readable(uri, 'resources/subscribe', context);
     this.#parts.audit.record({ type: 'resource.subscribe', outcome: 'allowed', target: uri }, context);
     return {};
   }
@@ -201,10 +220,10 @@ export class RegistryHandler {
   /** A fixed resource before templates; of the templates the one registered first, whatever its rule. */
   #find(uri: string): Readable | undefined {
     const fixed = this.#parts.catalogs.resources.get(uri);
-    if (fixed !== undefined) return { ...fixed, read: (context) => fixed.read(uri, context) };
+    if (fixed !== undefined) return { ...fixed, arguments: {}, read: (context) => fixed.read(uri, context) };
     for (const entry of this.#parts.catalogs.templates.values()) {
       const variables = entry.template.match(uri);
-      if (variables !== undefined) return { ...entry, read: (context) => entry.read(variables, { ...context, uri }) };
+      if (variables !== undefined) return { ...entry, arguments: variables, read: (context) => entry.read(variables, { ...context, uri }) };
     }
     return undefined;
   }
@@ -233,6 +252,10 @@ export class RegistryHandler {
       throw new RpcError('internal_error', message, { cause, auditReason: describe(error) });
     }
   }
+}
+
+function unknown(kind: Target['kind']): Denial {
+  return { allowed: false, reason: `unknown ${kind}` };
 }
 
 function pair(entry: PromptEntry | ResourceTemplateEntry) {

@@ -1,5 +1,5 @@
 import type { AuditSink, Clock } from '@mcp-blocks/core';
-import type { AccessRule } from './access-rule.js';
+import type { Access } from './access-rule.js';
 
 /** A capability that a registry can declare. */
 export type RegistryCapability = 'tools' | 'resources' | 'prompts' | 'completions' | 'logging';
@@ -15,10 +15,10 @@ export interface AuthenticatedToolRegistryOptions {
   /** Where registrations, denials and executions are recorded. Default: nowhere. */
   readonly audit?: AuditSink;
   /**
-   * The rule of entries that have none. Default: `{}`, every authenticated caller and nobody else.
+   * The rules of entries that have none. Default: `{}`, every authenticated caller and nobody else.
    * `'deny'` hides such entries from everybody.
    */
-  readonly defaultAccess?: AccessRule | 'deny';
+  readonly defaultAccess?: Access | 'deny';
   /** For each role, the roles whose rights it has too: `{ admin: ['analyst'] }`. Default: no inheritance. */
   readonly roles?: Readonly<Record<string, readonly string[]>>;
   /**

@@ -1,5 +1,6 @@
 import { ConfigurationError, eraOf, isJsonObject, type JsonObject, RpcError } from '@mcp-blocks/core';
-import { type AccessRule, ownAccessRule } from './access-rule.js';
+import { type AccessPolicy, ownPolicy } from './access-policy.js';
+import type { Access } from './access-rule.js';
 import { toBase64 } from './base64.js';
 import { type Completer, type Completers, checkedCompleters } from './completion.js';
 import { type ContentAnnotations, type InputRequiredResult, isInputRequired } from './content.js';
@@ -22,7 +23,7 @@ export interface ResourceDefinition extends Presentation {
   readonly mimeType?: string;
   readonly annotations?: ContentAnnotations;
   /** Who may see, read and subscribe to it. Default: the registry's `defaultAccess`. */
-  readonly access?: AccessRule;
+  readonly access?: Access;
   /** Default: `{ ttlMs: 0, cacheScope: 'private' }`. */
   readonly cacheHint?: CacheHint;
 }
@@ -60,17 +61,19 @@ export type ResourceTemplateReader = (
 
 /** A registered resource. */
 export interface ResourceEntry {
+  readonly kind: 'resource';
   /** The URI. */
   readonly key: string;
   readonly definition: JsonObject;
-  readonly access: AccessRule | undefined;
+  readonly access: AccessPolicy | undefined;
   readonly cacheHint: Required<CacheHint>;
   readonly mimeType: string | undefined;
   readonly read: ResourceReader;
 }
 
 /** A registered resource template. */
-export interface ResourceTemplateEntry extends Omit<ResourceEntry, 'read'> {
+export interface ResourceTemplateEntry extends Omit<ResourceEntry, 'kind' | 'read'> {
+  readonly kind: 'resource template';
   readonly template: UriTemplate;
   readonly completers: ReadonlyMap<string, Completer>;
   readonly read: ResourceTemplateReader;
@@ -84,11 +87,11 @@ export function resourceEntry(
   uri: string,
   definition: FixedResourceDefinition,
   read: ResourceReader,
-  defaultAccess: AccessRule | 'deny',
+  defaultAccess: AccessPolicy,
 ): ResourceEntry {
   if (typeof uri !== 'string' || !SCHEME.test(uri)) throw new ConfigurationError('resource', `expected an absolute URI, got '${uri}'`);
   const common = commonEntry(`resource '${uri}'`, definition, read, defaultAccess);
-  return { key: uri, ...common, definition: { uri, ...pick(definition, [...SHOWN, 'size']) }, read };
+  return { kind: 'resource', key: uri, ...common, definition: { uri, ...pick(definition, [...SHOWN, 'size']) }, read };
 }
 
 /** @throws ConfigurationError naming what is wrong with the registration. */
@@ -96,38 +99,40 @@ export function resourceTemplateEntry(
   uriTemplate: string,
   definition: ResourceTemplateDefinition,
   read: ResourceTemplateReader,
-  defaultAccess: AccessRule | 'deny',
+  defaultAccess: AccessPolicy,
 ): ResourceTemplateEntry {
   const template = new UriTemplate(uriTemplate);
   const at = `resource template '${uriTemplate}'`;
   const common = commonEntry(at, definition, read, defaultAccess);
   const completers = checkedCompleters(definition.complete, template.variables, `${at}.complete`);
-  return { key: uriTemplate, ...common, definition: { uriTemplate, ...pick(definition, SHOWN) }, template, completers, read };
+  return {
+    kind: 'resource template',
+    key: uriTemplate,
+    ...common,
+    definition: { uriTemplate, ...pick(definition, SHOWN) },
+    template,
+    completers,
+    read,
+  };
 }
 
-function commonEntry(
-  at: string,
-  { name, access, cacheHint, mimeType }: ResourceDefinition,
-  read: unknown,
-  defaultAccess: AccessRule | 'deny',
-) {
+function commonEntry(at: string, { name, access, cacheHint, mimeType }: ResourceDefinition, read: unknown, defaultAccess: AccessPolicy) {
   if (typeof name !== 'string' || name === '') throw new ConfigurationError(`${at}.name`, 'expected a non-empty string');
   if (typeof read !== 'function') throw new ConfigurationError(at, 'expected a function as the last argument');
-  const rule = ownAccessRule(access, `${at}.access`);
+  const policy = ownPolicy(access, `${at}.access`);
   const { ttlMs = 0, cacheScope = 'private' } = cacheHint ?? {};
   if (!Number.isSafeInteger(ttlMs) || ttlMs < 0)
     throw new ConfigurationError(`${at}.cacheHint.ttlMs`, `expected an integer from 0, got ${ttlMs}`);
   if (cacheScope !== 'private') {
-    const effective = rule ?? defaultAccess;
     if (cacheScope !== 'public') throw new ConfigurationError(`${at}.cacheHint.cacheScope`, "expected 'public' or 'private'");
-    if (effective === 'deny' || effective.allowAnonymous !== true) {
+    if (!(policy ?? defaultAccess).isPublic) {
       throw new ConfigurationError(
         `${at}.cacheHint.cacheScope`,
-        "'public' needs access { allowAnonymous: true }: shared caches ignore the rule",
+        "'public' needs access { allowAnonymous: true } without conditions: shared caches ignore the rules",
       );
     }
   }
-  return { access: rule, cacheHint: { ttlMs, cacheScope }, mimeType };
+  return { access: policy, cacheHint: { ttlMs, cacheScope }, mimeType };
 }
 
 /** The error of a resource that does not exist, or that the caller may not know of (MCP 2026-07-28, server/resources). */

@@ -1,5 +1,6 @@
 import { ConfigurationError, isJsonObject, isRpcError, type JsonObject } from '@mcp-blocks/core';
-import { type AccessRule, ownAccessRule } from './access-rule.js';
+import { type AccessPolicy, ownPolicy } from './access-policy.js';
+import type { Access } from './access-rule.js';
 import { type ArgumentBounds, outOfBounds } from './argument-bounds.js';
 import { type ContentBlock, type InputRequiredResult, isInputRequired } from './content.js';
 import { describe, type Outcome } from './execution.js';
@@ -26,7 +27,7 @@ export interface ToolDefinition<I extends Schema, O extends Schema | undefined> 
   readonly output?: O;
   readonly annotations?: ToolAnnotations;
   /** Who may see and call it. Default: the registry's `defaultAccess`. */
-  readonly access?: AccessRule;
+  readonly access?: Access;
 }
 
 /** A tool that answers with content. */
@@ -57,9 +58,10 @@ export type ToolHandler<I extends Schema, O extends Schema | undefined> = (
 
 /** A registered tool. */
 export interface ToolEntry {
+  readonly kind: 'tool';
   readonly key: string;
   readonly definition: JsonObject;
-  readonly access: AccessRule | undefined;
+  readonly access: AccessPolicy | undefined;
   readonly input: CompiledSchema | undefined;
   readonly output: CompiledSchema | undefined;
   readonly handler: (args: never, context: HandlerContext) => unknown;
@@ -80,6 +82,7 @@ export function toolEntry(name: string, definition: ToolDefinition<Schema, Schem
   const output = definition.output && compileSchema(definition.output, 'output', `${at}.output`, 'structuredContent');
   if (input !== undefined) checkHeaderParameters(input.json, `${at}.input`);
   return {
+    kind: 'tool',
     key: name,
     definition: {
       name,
@@ -87,25 +90,31 @@ export function toolEntry(name: string, definition: ToolDefinition<Schema, Schem
       inputSchema: input?.json ?? NO_INPUT,
       ...(output === undefined ? {} : { outputSchema: output.json }),
     },
-    access: ownAccessRule(definition.access, `${at}.access`),
+    access: ownPolicy(definition.access, `${at}.access`),
     input,
     output,
     handler,
   };
 }
 
+/** What a run of a tool needs beside the call. */
+export interface ToolRun {
+  readonly bounds: ArgumentBounds;
+  /** Told of failures whose details the caller does not see. */
+  readonly onError: (error: Error) => void;
+  /** Rejects with an `RpcError` when the caller may not call with these arguments. */
+  readonly admit: (args: JsonObject) => Promise<void>;
+}
+
 /**
  * Validates the arguments, runs the tool and validates what it returned. Resolves with a result for
  * everything a model can act on; throws only what is a protocol error.
- *
- * @param onError - told of failures whose details the caller does not see.
  */
 export async function runTool(
   tool: ToolEntry,
   args: JsonObject,
   context: HandlerContext,
-  bounds: ArgumentBounds,
-  onError: (error: Error) => void,
+  { bounds, onError, admit }: ToolRun,
 ): Promise<Outcome> {
   const unexpected = (error: unknown): Outcome => {
     onError(error instanceof Error ? error : new Error(describe(error), { cause: error }));
@@ -116,6 +125,7 @@ export async function runTool(
     const checked = problem === undefined ? await validateArguments(tool, args) : { problems: [problem] };
     if ('problems' in checked)
       return failed(`Invalid arguments for tool '${tool.key}':\n${checked.problems.join('\n')}`, 'invalid arguments');
+    await admit(checked.value as JsonObject);
     const returned: unknown = await tool.handler(checked.value as never, context);
     return await toOutcome(tool, returned);
   } catch (error) {

@@ -4,8 +4,12 @@ import { testContext, testPrincipal } from '@mcp-blocks/core/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { type AccessRule, AuthenticatedToolRegistry, decide, RoleHierarchy } from '../src/index.js';
+import { type Access, AccessPolicy, type AccessRule, AuthenticatedToolRegistry, RoleHierarchy } from '../src/index.js';
 import { as, asking, refusal, setUp } from './fixtures.js';
+
+const environment = { time: 0, transport: 'memory' };
+const decide = (principal: Principal, access: Access | 'deny', roles?: RoleHierarchy) =>
+  new AccessPolicy(access).decide({ principal, environment }, roles);
 
 const roleName = fc.constantFrom('viewer', 'analyst', 'admin', '__proto__', 'constructor');
 const scopeName = fc.constantFrom('orders:read', 'orders:write', 'toString');
@@ -47,11 +51,11 @@ describe('the decision', () => {
     fc.assert(
       fc.property(principal, rule, (who, what) => {
         const decision = decide(who, what);
-        if (decision.allowed || decision.missingScopes === undefined) return;
+        if (decision.allowed || decision.scopes === undefined) return;
         const { scopes: _scopes, ...rest } = what;
         expect(who.authentication).not.toBe('anonymous');
         expect(decide(who, rest).allowed).toBe(true);
-        expect(decide({ ...who, scopes: [...who.scopes, ...decision.missingScopes] }, what).allowed).toBe(true);
+        expect(decide({ ...who, scopes: [...who.scopes, ...decision.scopes.missing] }, what).allowed).toBe(true);
       }),
     );
   });
@@ -265,6 +269,24 @@ describe('a rule is refused with the reason when', () => {
     ['a scope has a quote', { scopes: ['a', 'b"'] }, '.scopes[1]'],
     ['a scope breaks the line', { scopes: ['a\r\nx: y'] }, '.scopes[0]'],
     ['allowAnonymous is false', { allowAnonymous: false }, '.allowAnonymous'],
+    ['it is a list of none', [], ''],
+    ['it is a list of nothing but denials', [{ effect: 'deny', users: ['mallory'] }], ''],
+    ['users are empty', { users: [] }, '.users'],
+    ['attributes are empty', { attributes: {} }, '.attributes'],
+    ['an attribute is wanted to be an object', { attributes: { a: { b: 1 } } }, '.attributes.a'],
+    ['arguments are a list', { arguments: ['a'] }, '.arguments'],
+    ['no value is wanted', { arguments: { a: [] } }, '.arguments.a'],
+    ['the effect is unknown', { effect: 'refuse', roles: ['a'] }, '.effect'],
+    ['there are no hours', { time: [] }, '.time'],
+    ['the time zone is missing', { time: { from: '08:00' } }, '.time.timeZone'],
+    ['the time zone is unknown', { time: { timeZone: 'Europe/Atlantis' } }, '.time.timeZone'],
+    ['an hour is none', { time: { timeZone: 'UTC', from: '8:00' } }, '.time.from'],
+    ['a window begins at midnight of the next day', { time: { timeZone: 'UTC', from: '24:00' } }, '.time.from'],
+    ['a minute is none', { time: { timeZone: 'UTC', to: '12:60' } }, '.time.to'],
+    ['a window is empty', { time: { timeZone: 'UTC', from: '12:00', to: '12:00' } }, '.time.to'],
+    ['a day is unknown', { time: [{ timeZone: 'UTC', days: ['mon', 'friday'] }] }, '.time[0].days[1]'],
+    ['no day is named', { time: { timeZone: 'UTC', days: [] } }, '.time.days'],
+    ['a member of a window is misspelt', { time: { zone: 'UTC', timeZone: 'UTC' } }, '.time.zone'],
     ['allowAnonymous stands beside roles', { allowAnonymous: true, roles: ['a'] }, '.allowAnonymous'],
   ])('%s', (_name, access, member) => {
     const { registry } = setUp();
@@ -272,6 +294,16 @@ describe('a rule is refused with the reason when', () => {
       expect.objectContaining({ code: 'invalid_configuration', option: `tool 't'.access${member}` }),
     );
     expect(() => setUp({ defaultAccess: access as AccessRule })).toThrow(expect.objectContaining({ option: `defaultAccess${member}` }));
+  });
+
+  it.each<[string, unknown, string]>([
+    ['a rule of a list is bad, by its place', [{}, { roles: [] }], '[1].roles'],
+    ['a denial denies everybody', [{}, { effect: 'deny' }], '[1]'],
+    ['a denial is for the anonymous', [{}, { effect: 'deny', allowAnonymous: true }], '[1]'],
+  ])('%s', (_name, access, member) => {
+    expect(() => setUp().registry.tool('t', { access: access as Access }, () => 'x')).toThrow(
+      expect.objectContaining({ code: 'invalid_configuration', option: `tool 't'.access${member}` }),
+    );
   });
 
   it('the rule object changes after registration, which changes nothing', async () => {
