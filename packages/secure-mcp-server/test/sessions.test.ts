@@ -45,6 +45,27 @@ function events(text: string): { id: string | undefined; data: string }[] {
 }
 
 describe('a legacy session', () => {
+  it('cannot be kept from others by somebody who opens as many as there may be', async () => {
+    const { url, server } = await startHttp({ service: testService().service, http: { sessions: { maxSessions: 4 } } });
+    const flood: string[] = [];
+    for (let opened = 0; opened < 4; opened += 1) flood.push(await open(url, 'mallory'));
+    expect((await post(url, INITIALIZE, 'mallory')).status).toBe(503);
+    await post(url, LIST, 'mallory', flood[0]).then((response) => response.text());
+    const mine = await open(url, 'alice');
+    const second = await open(url, 'bob');
+    // Two are mallory's, one alice's, one bob's: nobody holds so many more that they must yield.
+    expect((await post(url, INITIALIZE, 'alice')).status).toBe(503);
+    const status = async (subject: string, session: string | undefined) => {
+      const response = await post(url, LIST, subject, session);
+      await response.text();
+      return response.status;
+    };
+    expect(await Promise.all(flood.map((session) => status('mallory', session)))).toEqual([200, 404, 404, 200]);
+    expect(await status('alice', mine)).toBe(200);
+    expect(await status('bob', second)).toBe(200);
+    expect(server.metrics().errors).toBe(0);
+  });
+
   it('belongs to the principal who opened it', async () => {
     const { url } = await startHttp({ service: testService().service });
     const session = await open(url, 'alice');

@@ -17,7 +17,7 @@ import { ReplayBuffer } from './replay-buffer.js';
 export interface SessionOptions {
   /** Milliseconds without a request or an open stream after which a session ends. Default: 1 800 000 (30 minutes). */
   readonly idleTimeoutMs?: number;
-  /** Most sessions at a time; further `initialize` requests are refused with 503. Default: 10 000. */
+  /** Most sessions at a time; at the bound, who holds most gives their longest unused one to who holds fewer; else `initialize` is refused with 503. Default: 10 000. */
   readonly maxSessions?: number;
   /** Bytes of sent events kept, over all sessions, for clients that resume a broken stream. Default: 16 777 216 (16 MiB). */
   readonly replayBufferBytes?: number;
@@ -111,7 +111,8 @@ export class LegacySessions {
         'Mcp-Session-Id: required after initialize (or speak 2026-07-28, which has no sessions, with its _meta envelope)',
       );
     }
-    if (this.#sessions.size >= this.#options.maxSessions) {
+    const owner = principalKey(connection.principal);
+    if (this.#sessions.size >= this.#options.maxSessions && !(await this.#makeRoom(owner))) {
       throw new RpcError('unavailable', 'The server holds as many sessions as it can; try again later', {
         headers: { 'retry-after': '60' },
       });
@@ -122,7 +123,7 @@ export class LegacySessions {
       eventStore: this.#replay.storeFor(id),
       retryInterval: 1000,
     });
-    const session: Session = { id, owner: principalKey(connection.principal), transport, lastUsedAt: this.#clock.now(), open: 0 };
+    const session: Session = { id, owner, transport, lastUsedAt: this.#clock.now(), open: 0 };
     const server = await toSdkFactory(this.#service, { ...connection, sessionId: id })({ era: 'legacy' });
     this.#sessions.set(id, session);
     await server.connect(transport);
@@ -134,6 +135,21 @@ export class LegacySessions {
     };
     this.#scheduleSweep();
     return session;
+  }
+
+  /** Ends a session of whoever holds most, unless that is `owner`: nobody can keep the others out. */
+  async #makeRoom(owner: string): Promise<boolean> {
+    const held = new Map<string, number>();
+    for (const session of this.#sessions.values()) held.set(session.owner, (held.get(session.owner) ?? 0) + 1);
+    let most = 0;
+    for (const count of held.values()) most = Math.max(most, count);
+    if (most <= (held.get(owner) ?? 0) + 1) return false;
+    for (const session of this.#sessions.values()) {
+      if (session.open > 0 || held.get(session.owner) !== most) continue;
+      await session.transport.close();
+      return true;
+    }
+    return false;
   }
 
   #touch(session: Session): void {
