@@ -20,16 +20,34 @@ async function main(): Promise<void> {
     throw new Error(`--port: expected 0 to 65535, got '${values.port}'\n\n${USAGE}`);
 
   const narrator = new Narrator();
-  if (!values.json) narrator.title('MCP Blocks quickstart: three services, each run twice, behind one secured gateway');
-  const stack = await startStack({ port, weatherApiUrl: process.env.WEATHER_API_URL ?? 'https://api.open-meteo.com' });
+  const starting = startStack({ port, weatherApiUrl: process.env.WEATHER_API_URL ?? 'https://api.open-meteo.com' });
 
+  let done = false;
+  let interrupted = false;
   let ending: Promise<void> | undefined;
-  const end = () => (ending ??= stack.stop());
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void end().then(() => process.exit()));
+  // A start that fails cleans up after itself.
+  const end = () => {
+    ending ??= starting.then(
+      (stack) => stack.stop(),
+      () => {},
+    );
+    return ending;
+  };
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)
+    process.on(signal, () => {
+      interrupted = true;
+      void end().then(() => process.exit(done ? undefined : code));
+    });
 
   try {
+    if (!values.json) narrator.title('MCP Blocks quickstart: three services, each run twice, behind one secured gateway');
+    const stack = await starting;
     if (values.json) {
       console.log(JSON.stringify({ endpoints: stack.endpoints, tokens: stack.tokens }));
+      done = true;
       return;
     }
     narrator.say(`HTTP ${stack.endpoints.http}   WebSocket ${stack.endpoints.ws}   ${stack.nodes.length} nodes`);
@@ -37,11 +55,12 @@ async function main(): Promise<void> {
     narrator.blank();
     narrator.title(narrator.failures === 0 ? 'Every step held.' : `${narrator.failures} steps did not hold.`);
     if (narrator.failures > 0) process.exitCode = 1;
+    done = true;
     if (values.once) await end();
     else console.log(`\n${invitation(stack)}`);
   } catch (error) {
     await end();
-    throw error;
+    if (!interrupted) throw error;
   }
 }
 

@@ -40,9 +40,23 @@ export const STORM_WARNINGS_PER_MINUTE = 5;
 const REPLICAS = 2;
 const TOKEN_LIFETIME_SECONDS = 8 * 3600;
 
-/** Starts three services, each as two processes, and the gateway in front of them. */
-export async function startStack({ port, weatherApiUrl }: StackOptions): Promise<Stack> {
+/** Starts three services, each as two processes, and the gateway in front of them. A start that fails leaves nothing behind. */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const closers: (() => Promise<unknown>)[] = [];
+  const stop = async () => {
+    for (let close = closers.pop(); close; close = closers.pop()) await close();
+  };
+  try {
+    return { ...(await assemble(options, closers)), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function assemble({ port, weatherApiUrl }: StackOptions, closers: (() => Promise<unknown>)[]): Promise<Omit<Stack, 'stop'>> {
   const data = await mkdtemp(join(tmpdir(), 'mcp-blocks-quickstart-'));
+  closers.push(() => rm(data, { recursive: true, force: true }));
   const auditFolder = join(data, 'audit');
   await mkdir(auditFolder);
   await cp(fileURLToPath(new URL('../files', import.meta.url)), join(data, 'files'), { recursive: true });
@@ -68,7 +82,11 @@ export async function startStack({ port, weatherApiUrl }: StackOptions): Promise
       };
     }),
   );
-  const nodes = await Promise.all(settings.map((node) => NodeProcess.start(node)));
+  const starts = await Promise.allSettled(settings.map((node) => NodeProcess.start(node)));
+  const nodes = starts.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []));
+  closers.push(() => Promise.all(nodes.map((node) => node.stop())));
+  const failed = starts.find((start) => start.status === 'rejected');
+  if (failed) throw failed.reason;
 
   const clusterOf = (service: ServiceName) =>
     new DistributedMCPCluster({
@@ -87,9 +105,11 @@ export async function startStack({ port, weatherApiUrl }: StackOptions): Promise
           : { headers: { authorization: `Bearer ${actFor(internal, 'gateway', principal, `mcp:${service}`)}` } },
     });
   const clusters = { weather: clusterOf('weather'), database: clusterOf('database'), files: clusterOf('files') };
+  closers.push(() => Promise.all(Object.values(clusters).map((cluster) => cluster.close())));
   await Promise.all(Object.values(clusters).map((cluster) => cluster.start()));
 
   const gatewayAudit = new FileAuditSink({ path: join(auditFolder, 'gateway.jsonl') });
+  closers.push(() => gatewayAudit.close());
   const socket = encryptedWebSocket({ path: '/ws' });
   const listener = http({ port, path: '/mcp', upgrades: [socket] });
   const server = new SecureMCPServer({
@@ -107,6 +127,10 @@ export async function startStack({ port, weatherApiUrl }: StackOptions): Promise
     listeners: [listener],
     audit: gatewayAudit,
   });
+  closers.push(async () => {
+    await server.drain(1_000);
+    await server.stop();
+  });
   await server.start();
 
   const origin = new URL(listener.endpoint as string);
@@ -118,13 +142,5 @@ export async function startStack({ port, weatherApiUrl }: StackOptions): Promise
     clusters,
     auditFiles: [join(auditFolder, 'gateway.jsonl'), ...settings.map((node) => node.auditFile)],
     flushAudit: () => gatewayAudit.flush(),
-    async stop() {
-      await server.drain(1_000);
-      await server.stop();
-      await Promise.all(Object.values(clusters).map((cluster) => cluster.close()));
-      await Promise.all(nodes.map((node) => node.stop()));
-      await gatewayAudit.close();
-      await rm(data, { recursive: true, force: true });
-    },
   };
 }

@@ -1,9 +1,14 @@
-import { expect, it } from 'vitest';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
 import { Narrator } from '../src/demo/narrator.js';
 import { start, startReady } from './running-demo.js';
 
 it('the script holds in every step and ends with code 0', async () => {
-  const { exit, output } = start('--once', '--port', '0');
+  const { exit, output } = start({}, '--once', '--port', '0');
   const code = await exit;
   expect(output()).toContain('Every step held.');
   expect(output()).not.toContain('NOT HELD');
@@ -30,11 +35,38 @@ it.each([
   [['--port', '70000'], '--port: expected 0 to 65535'],
   [['--unknown'], '--unknown'],
 ])('refuses %j and says what it expects', async (args, message) => {
-  const { exit, output } = start(...args);
+  const { exit, output } = start({}, ...args);
   expect(await exit).toBe(1);
   expect(output()).toContain(message);
   expect(output()).not.toContain('    at ');
 });
+
+/** A folder of the test's own for the demo's temporary files, removed when the test ends. */
+function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'quickstart-test-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+it('a port that is taken is said so, and ends the demo and all it had started', async () => {
+  const blocker = createServer().listen(0, '127.0.0.1');
+  onTestFinished(() => void blocker.close());
+  await once(blocker, 'listening');
+  const TMPDIR = temporaryFolder();
+  const { exit, output } = start({ TMPDIR }, '--port', String((blocker.address() as AddressInfo).port));
+  expect(await exit).toBe(1);
+  expect(output()).toContain('The port is taken: choose another with --port N');
+  expect(readdirSync(TMPDIR)).toEqual([]);
+}, 60_000);
+
+it('Ctrl-C while it starts ends it with code 130 and leaves no files', async () => {
+  const TMPDIR = temporaryFolder();
+  const { child, exit, output } = start({ TMPDIR }, '--once', '--port', '0');
+  child.stdout?.once('data', () => child.kill('SIGINT'));
+  expect(await exit).toBe(130);
+  expect(output()).not.toContain('Every step held.');
+  expect(readdirSync(TMPDIR)).toEqual([]);
+}, 60_000);
 
 it('counts a step that does not hold', () => {
   const lines: string[] = [];

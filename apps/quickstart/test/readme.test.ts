@@ -35,7 +35,7 @@ it("the README's example is the program that is tested here, and serves HTTP and
 const shape = (output: string) => output.replaceAll(/\d+/g, 'N').trim();
 
 it("the README shows the demo's real output", async () => {
-  const { exit, output } = start('--once', '--port', '0');
+  const { exit, output } = start({}, '--once', '--port', '0');
   await exit;
   const shown = /```text\n([\s\S]*?)```/.exec(README)?.[1] ?? '';
   expect(shape(shown)).toBe(shape(output()));

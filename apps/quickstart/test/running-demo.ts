@@ -11,12 +11,15 @@ export interface Ready {
   readonly tokens: { readonly viewer: string; readonly analyst: string; readonly admin: string };
 }
 
-/** Starts the demo and collects what it prints. */
-export function start(...args: string[]): { child: ChildProcess; output: () => string; exit: Promise<number | null> } {
+/** Starts the demo, with more in its environment, and collects what it prints. */
+export function start(
+  env: Readonly<Record<string, string>>,
+  ...args: string[]
+): { child: ChildProcess; output: () => string; exit: Promise<number | null> } {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     // No test asks the internet for the weather.
-    env: { ...process.env, WEATHER_API_URL: 'http://127.0.0.1:9' },
+    env: { ...process.env, WEATHER_API_URL: 'http://127.0.0.1:9', ...env },
   });
   let text = '';
   child.stdout?.on('data', (chunk: Buffer) => (text += chunk.toString()));
@@ -26,7 +29,7 @@ export function start(...args: string[]): { child: ChildProcess; output: () => s
 
 /** Starts the demo with `--json` and waits for its line. */
 export async function startReady(): Promise<Ready & { stop(): Promise<number | null> }> {
-  const { child, exit, output } = start('--json', '--port', '0');
+  const { child, exit, output } = start({}, '--json', '--port', '0');
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
   const [line] = (await Promise.race([
     once(lines, 'line'),
