@@ -1,23 +1,33 @@
 import {
   type AuditEvent,
   type AuditSink,
-  type Principal,
+  type Clock,
   principalKey,
   type RpcContext,
   RpcError,
   type RpcMiddleware,
   type RpcRequest,
+  systemClock,
 } from '@mcp-blocks/core';
-import { checkOptions, type RateLimit, type RateLimitedRpcOptions, UNLIMITED_METHODS } from './options.js';
+import { AccessList, type AccessListEntry } from './access-list.js';
+import type { LimitUse } from './algorithms/limiter.js';
+import { Concurrency } from './concurrency.js';
+import { boundedKey, type KeyParts, keyOf, partsOf } from './key.js';
+import type { LimitCounters, PaidCharge } from './limit-store.js';
+import { MemoryLimitCounters } from './memory-limit-store.js';
+import {
+  checkOptions,
+  isConcurrency,
+  type NamedLimit,
+  type NamedRequestLimit,
+  type RateLimitedRpcOptions,
+  UNLIMITED_METHODS,
+} from './options.js';
 import { RecentClients } from './recent-clients.js';
-import { refusal } from './refusal.js';
-import { WindowCounter, type WindowUse } from './window-counter.js';
+import { CONCURRENCY_RETRY_MS, type LimitStanding, refusal } from './refusal.js';
 
 /** Names the counters meant: of every limit whose key can be made from the given members. */
-export interface RateLimitSubject {
-  readonly principal?: Principal;
-  readonly tool?: string;
-  readonly method?: string;
+export interface RateLimitSubject extends KeyParts {
   /** What a limit's own `by` function returned. */
   readonly key?: string;
   /** Only the limit of this name. */
@@ -25,11 +35,15 @@ export interface RateLimitSubject {
 }
 
 /** How one limit stands for a subject. */
-export interface RateLimitStatus extends WindowUse {
+export interface RateLimitStatus extends LimitUse {
   /** The limit's name. */
   readonly limit: string;
-  readonly requests: number;
-  readonly windowMs: number;
+  /** Of a request limit. */
+  readonly requests?: number;
+  /** Of a request limit. */
+  readonly windowMs?: number;
+  /** Of a concurrency limit. */
+  readonly concurrent?: number;
 }
 
 /** Counts since construction. */
@@ -37,181 +51,252 @@ export interface RateLimitMetrics {
   /** Calls that came through the middleware, exempt ones included; `allowedRequests + blockedRequests`. */
   readonly totalRequests: number;
   readonly allowedRequests: number;
+  /** Refused calls, and calls that failed because a limit could not be checked. */
   readonly blockedRequests: number;
-  /** Principals seen within the longest window; exact up to `maxKeys`, and never more than it. */
+  /** Principals seen within the longest window (a minute without one); exact up to `maxKeys`, and never more than it. */
   readonly uniqueClients: number;
 }
 
-interface ActiveLimit {
-  readonly limit: RateLimit & { readonly name: string };
-  readonly counter: WindowCounter;
+interface RequestApplication {
+  readonly limit: NamedRequestLimit;
+  readonly key: string;
+  readonly cost: number;
 }
 
+interface ConcurrencyApplication {
+  readonly limit: NamedLimit;
+  readonly key: string;
+  readonly calls: Concurrency;
+  readonly max: number;
+}
+
+/** What the end of an admitted call has to undo. */
+type EndOfCall = (failed: boolean) => Promise<void>;
+
 /**
- * Refuses calls beyond configured rates, counting in this process's memory.
+ * Refuses calls beyond configured rates.
  *
  * A refused call fails with `RpcError` `rate_limited`: on HTTP 429 with `Retry-After`, everywhere a
  * JSON-RPC error with `data: { retryAfterMs, limit, remaining, resetMs, by }`. Where several limits
- * refuse, it is told the longest wait. It is counted by none of the limits.
+ * refuse, it is told the longest wait. It is counted by none of the limits. A call on the deny list fails
+ * with `forbidden`.
  *
  * The middleware works in front of any handler, and on a client before a call is sent.
  */
 export class RateLimitedRPC {
   /** Put it into the `middleware` of a server, a client, or `compose`. */
   readonly middleware: RpcMiddleware;
-  readonly #limits: readonly ActiveLimit[];
+  readonly #limits: readonly NamedLimit[];
+  readonly #counters: LimitCounters;
+  readonly #concurrency: ReadonlyMap<NamedLimit, { readonly calls: Concurrency; readonly max: number }>;
   readonly #exempt: RateLimitedRpcOptions['exempt'];
+  readonly #allowed: AccessList;
+  readonly #denied: AccessList;
   readonly #audit: AuditSink | undefined;
+  readonly #clock: Clock;
   readonly #clients: RecentClients;
-  #allowed = 0;
-  #blocked = 0;
-  #turn: Promise<unknown> = Promise.resolve();
+  #allowedRequests = 0;
+  #blockedRequests = 0;
   #closed = false;
 
   /** @throws ConfigurationError when an option is missing, unknown or out of range. */
   constructor(options: RateLimitedRpcOptions) {
     const limits = checkOptions(options);
-    const maxKeys = options.maxKeys ?? 10_000;
-    this.#limits = limits.map((limit) => ({ limit, counter: new WindowCounter(limit.requests, limit.windowMs, maxKeys) }));
+    const { maxKeys = 10_000, clock = systemClock } = options;
+    const now = () => clock.now();
+    this.#limits = limits;
+    this.#allowed = new AccessList('allowList', options.allowList ?? [], now);
+    this.#denied = new AccessList('denyList', options.denyList ?? [], now);
+    this.#concurrency = new Map(
+      limits.filter(isConcurrency).map((limit) => [limit, { calls: new Concurrency(limit.concurrent), max: limit.concurrent }]),
+    );
     this.#exempt = options.exempt;
     this.#audit = options.audit;
-    this.#clients = new RecentClients(Math.max(...limits.map(({ windowMs }) => windowMs)), maxKeys);
+    this.#clock = clock;
+    const counted = limits.filter((limit) => !isConcurrency(limit)) as NamedRequestLimit[];
+    this.#clients = new RecentClients(
+      Math.max(...counted.map(({ windowMs }) => windowMs), counted.length === 0 ? 60_000 : 0),
+      maxKeys,
+      now,
+    );
+    const rules = counted.map(({ rule }) => rule);
+    this.#counters = options.store?.open(rules, { maxKeys, clock }) ?? new MemoryLimitCounters(rules, { maxKeys, clock });
     this.middleware = (next) => async (request, context) => {
-      await this.#admit(request, context);
-      return next(request, context);
+      const end = await this.#admit(request, context).catch((error: unknown) => {
+        this.#blockedRequests += 1;
+        throw error;
+      });
+      this.#allowedRequests += 1;
+      if (end === undefined) return next(request, context);
+      let failed = true;
+      try {
+        const result = await next(request, context);
+        failed = result.isError === true;
+        return result;
+      } finally {
+        await end(failed);
+      }
     };
   }
 
   /** How the limits stand for a subject, without counting anything. */
   async getRateLimitStatus(subject: RateLimitSubject): Promise<readonly RateLimitStatus[]> {
-    return Promise.all(
-      this.#counters(subject).map(async ({ limit: { name, requests, windowMs }, counter, key }) => ({
-        limit: name,
-        requests,
-        windowMs,
-        ...(await counter.peek(key)),
-      })),
+    const found = this.#keysOf(subject);
+    const charges = found.flatMap(({ limit, key }) => (isConcurrency(limit) ? [] : [{ rule: limit.rule, key, cost: 0 }]));
+    const uses = [...(await this.#counters.peek(charges))];
+    return found.map(({ limit, key }) => {
+      if (isConcurrency(limit)) {
+        const used = this.#concurrency.get(limit)?.calls.used(key) ?? 0;
+        return { limit: limit.name, concurrent: limit.concurrent, used, remaining: limit.concurrent - used, resetMs: 0 };
+      }
+      const { used, remaining, resetMs } = uses.shift() as LimitUse;
+      return { limit: limit.name, requests: limit.requests, windowMs: limit.windowMs, used, remaining, resetMs };
+    });
+  }
+
+  /** Forgets what a subject has used; resolves with how many counts that were. Calls in progress stay counted. */
+  async resetRateLimit(subject: RateLimitSubject): Promise<number> {
+    return this.#counters.reset(
+      this.#keysOf(subject).flatMap(({ limit, key }) => (isConcurrency(limit) ? [] : [{ rule: limit.rule, key, cost: 0 }])),
     );
   }
 
-  /** Forgets what a subject has used; resolves with how many counters that were. */
-  async resetRateLimit(subject: RateLimitSubject): Promise<number> {
-    const reset = await Promise.all(this.#counters(subject).map(({ counter, key }) => counter.reset(key)));
-    return reset.filter(Boolean).length;
+  /**
+   * Puts an entry on the allow list of this limiter; the returned function takes it off again.
+   * @throws ConfigurationError for an entry that names nothing, or when the list is full.
+   */
+  allow(entry: AccessListEntry): () => void {
+    return this.#allowed.add(entry);
+  }
+
+  /** The same for the deny list. */
+  deny(entry: AccessListEntry): () => void {
+    return this.#denied.add(entry);
   }
 
   metrics(): RateLimitMetrics {
     return {
-      totalRequests: this.#allowed + this.#blocked,
-      allowedRequests: this.#allowed,
-      blockedRequests: this.#blocked,
+      totalRequests: this.#allowedRequests + this.#blockedRequests,
+      allowedRequests: this.#allowedRequests,
+      blockedRequests: this.#blockedRequests,
       uniqueClients: this.#clients.count,
     };
   }
 
-  /** Forgets all counts and ends their timers; calls after it fail with `internal_error`. Idempotent. */
+  /** Forgets all counts of this process and ends timers and connections; calls after it fail with `internal_error`. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#turn;
-    await Promise.all(this.#limits.map(({ counter }) => counter.clear()));
+    await this.#counters.close();
     this.#clients.clear();
   }
 
-  async #admit(request: RpcRequest, context: RpcContext): Promise<void> {
+  async #admit(request: RpcRequest, context: RpcContext): Promise<EndOfCall | undefined> {
     if (this.#closed) throw new RpcError('internal_error', 'The rate limiter is closed');
     this.#clients.note(principalKey(context.principal));
-    const applied = this.#exempt?.(request, context) === true ? [] : this.#applying(request, context);
-    const refused = applied.length === 0 ? undefined : await this.#inTurn(() => this.#charge(applied));
-    if (refused === undefined) {
-      this.#allowed += 1;
-      return;
+    const parts = partsOf(request, context);
+    if (this.#denied.has(parts)) {
+      const make = (cause?: unknown) => new RpcError('forbidden', 'Access denied', { auditReason: 'on the deny list', cause });
+      throw this.#refuse(make, request, context);
     }
-    this.#blocked += 1;
-    throw this.#refuse(refused, applied, request, context);
+    if (this.#allowed.has(parts) || this.#exempt?.(request, context) === true) return undefined;
+    const applied = this.#applying(request, context, parts);
+    const limits = applied.map(({ limit }) => limit);
+    const entered = applied.flatMap(({ limit, key }): ConcurrencyApplication[] => {
+      const active = this.#concurrency.get(limit);
+      return active === undefined ? [] : [{ limit, key, ...active }];
+    });
+    const full = entered.find(({ key, calls }) => !calls.hasRoom(key));
+    if (full !== undefined) {
+      const verdict = { allowed: false, used: full.max, remaining: 0, resetMs: 0, retryAfterMs: CONCURRENCY_RETRY_MS, receipt: 0 };
+      throw this.#refuse((cause) => refusal({ limit: full.limit, verdict }, limits, cause), request, context);
+    }
+    for (const { key, calls } of entered) calls.enter(key);
+    const leave = () => {
+      for (const { key, calls } of entered) calls.leave(key);
+    };
+    try {
+      const counted = applied.filter((application): application is RequestApplication => !isConcurrency(application.limit));
+      const paid = await this.#pay(counted, limits, request, context);
+      return this.#end(paid, entered.length === 0 ? undefined : leave);
+    } catch (error) {
+      leave();
+      throw error;
+    }
   }
 
-  #applying(request: RpcRequest, context: RpcContext) {
-    const tool = request.method === 'tools/call' && typeof request.params.name === 'string' ? request.params.name : undefined;
-    return this.#limits.flatMap((active) => {
-      const { by, methods, tools } = active.limit;
+  /** Takes the points a call costs, or throws its refusal. */
+  async #pay(counted: readonly RequestApplication[], limits: readonly NamedLimit[], request: RpcRequest, context: RpcContext) {
+    if (counted.length === 0) return [];
+    const { allowed, verdicts } = await this.#counters.charge(counted.map(({ limit, key, cost }) => ({ rule: limit.rule, key, cost })));
+    const standings = counted.map(({ limit }, index) => ({ limit, verdict: verdicts[index] as LimitStanding['verdict'] }));
+    if (allowed) return counted.map((application, index) => ({ ...application, receipt: verdicts[index]?.receipt ?? 0 }));
+    const refused = standings
+      .filter(({ verdict }) => !verdict.allowed)
+      .reduce((longest, standing) => (standing.verdict.retryAfterMs > longest.verdict.retryAfterMs ? standing : longest));
+    throw this.#refuse((cause) => refusal(refused, limits, cause), request, context);
+  }
+
+  #end(paid: readonly (RequestApplication & { receipt: number })[], leave: (() => void) | undefined): EndOfCall | undefined {
+    const refundable = paid.filter(({ limit }) => limit.skipFailed === true || limit.skipSuccessful === true);
+    if (refundable.length === 0 && leave === undefined) return undefined;
+    return async (failed) => {
+      leave?.();
+      const back = refundable.filter(({ limit }) => (failed ? limit.skipFailed : limit.skipSuccessful) === true);
+      if (back.length === 0) return;
+      const charges: PaidCharge[] = back.map(({ limit, key, cost, receipt }) => ({ rule: limit.rule, key, cost, receipt }));
+      // What could not be given back stays counted until its window is over; the call itself has ended well.
+      await this.#counters.refund(charges).catch(() => {});
+    };
+  }
+
+  #applying(request: RpcRequest, context: RpcContext, parts: KeyParts): { limit: NamedLimit; key: string; cost: number }[] {
+    return this.#limits.flatMap((limit) => {
+      const { by, methods, tools } = limit;
       if (methods === undefined ? UNLIMITED_METHODS.has(request.method) : !methods.includes(request.method)) return [];
-      if (tools !== undefined && (tool === undefined || !tools.includes(tool))) return [];
-      const key =
-        typeof by === 'function'
-          ? by(request, context)
-          : keyOf(by, { principal: context.principal, method: request.method, ...(tool === undefined ? {} : { tool }) });
-      return key === undefined ? [] : [{ ...active, key }];
+      if (tools !== undefined && (parts.tool === undefined || !tools.includes(parts.tool))) return [];
+      const key = typeof by === 'function' ? by(request, context) : keyOf(by, parts);
+      if (key === undefined) return [];
+      const cost = isConcurrency(limit) ? 1 : costOf(limit, request, context);
+      return cost === 0 ? [] : [{ limit, key: boundedKey(key), cost }];
     });
   }
 
-  /** Counts the call on every limit, or on none and resolves with the limit that refuses longest. */
-  async #charge(applied: readonly (ActiveLimit & { key: string })[]) {
-    let refused: { limit: ActiveLimit['limit']; use: WindowUse } | undefined;
-    for (const { limit, counter, key } of applied) {
-      const use = await counter.peek(key);
-      if (use.remaining === 0 && use.resetMs > (refused?.use.resetMs ?? -1)) refused = { limit, use };
-    }
-    if (refused === undefined) for (const { counter, key } of applied) await counter.take(key);
-    return refused;
-  }
-
-  /** One check at a time, so that nobody else counts between looking at the limits and counting on them. */
-  #inTurn<T>(check: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(check);
-    this.#turn = result.catch(() => {});
-    return result;
-  }
-
-  #refuse(
-    { limit, use }: { limit: ActiveLimit['limit']; use: WindowUse },
-    applied: readonly ActiveLimit[],
-    request: RpcRequest,
-    context: RpcContext,
-  ): RpcError {
-    const limits = applied.map((active) => active.limit);
-    const error = refusal(limit, use, limits);
+  #refuse(make: (cause?: unknown) => RpcError, request: RpcRequest, context: RpcContext): RpcError {
+    const error = make();
     try {
-      this.#audit?.record(auditEvent(request, context, error.auditReason ?? limit.name));
+      this.#audit?.record(auditEvent(request, context, this.#clock.now(), error.auditReason ?? error.message));
       return error;
     } catch (failure) {
       // The call is refused whether or not the trail takes the event; the owner sees why in the cause.
-      return refusal(limit, use, limits, failure);
+      return make(failure);
     }
   }
 
-  #counters(subject: RateLimitSubject) {
-    return this.#limits.flatMap((active) => {
-      if (subject.limit !== undefined && subject.limit !== active.limit.name) return [];
-      const { by } = active.limit;
-      const key = typeof by === 'function' ? subject.key : keyOf(by, subject);
-      return key === undefined ? [] : [{ ...active, key }];
+  #keysOf(subject: RateLimitSubject): { limit: NamedLimit; key: string }[] {
+    return this.#limits.flatMap((limit) => {
+      if (subject.limit !== undefined && subject.limit !== limit.name) return [];
+      const key = typeof limit.by === 'function' ? subject.key : keyOf(limit.by, subject);
+      return key === undefined ? [] : [{ limit, key: boundedKey(key) }];
     });
   }
 }
 
-function keyOf(
-  by: Exclude<RateLimit['by'], (...args: never[]) => unknown>,
-  { principal, tool, method }: RateLimitSubject,
-): string | undefined {
-  switch (by) {
-    case 'principal':
-      return principal && principalKey(principal);
-    case 'tool':
-      return tool;
-    case 'method':
-      return method;
-    case 'principal+tool':
-      return principal && tool !== undefined ? JSON.stringify([principalKey(principal), tool]) : undefined;
-  }
+function costOf({ cost = 1, name }: NamedRequestLimit, request: RpcRequest, context: RpcContext): number {
+  if (typeof cost === 'number') return cost;
+  const points = cost(request, context);
+  if (Number.isSafeInteger(points) && points >= 0) return points;
+  throw new RpcError('internal_error', 'Internal error', {
+    cause: new TypeError(`The cost of limit '${name}' is no integer from 0 on: ${points}`),
+  });
 }
 
-function auditEvent(request: RpcRequest, context: RpcContext, reason: string): AuditEvent {
+function auditEvent(request: RpcRequest, context: RpcContext, time: number, reason: string): AuditEvent {
   const { name } = request.params;
   const target = request.method === 'tools/call' && typeof name === 'string' ? name : request.method;
   const traceId = /^[0-9a-f]{2}-([0-9a-f]{32})-/.exec(context.trace?.traceparent ?? '')?.[1];
   return {
     type: 'rate.limited',
-    time: Date.now(),
+    time,
     outcome: 'denied',
     actor: context.principal.id,
     // As the caller wrote it, so bounded.

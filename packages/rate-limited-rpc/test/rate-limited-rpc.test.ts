@@ -1,17 +1,9 @@
-import {
-  anonymous,
-  compose,
-  MemoryAuditSink,
-  type RpcContext,
-  RpcError,
-  type RpcHandler,
-  type RpcRequest,
-  toWireError,
-} from '@mcp-blocks/core';
+import { anonymous, MemoryAuditSink, type RpcContext, RpcError, type RpcRequest, toWireError } from '@mcp-blocks/core';
 import { testContext, testPrincipal } from '@mcp-blocks/core/testing';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { RateLimitedRPC, type RateLimitedRpcOptions } from '../src/index.js';
+import { alice, bob, call, limited, list, refused } from './harness.js';
 
 // The library under the counters reads the machine's clock and takes no other, so the tests own that one.
 beforeEach(() => {
@@ -20,32 +12,6 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers();
 });
-
-const alice = testContext({ principal: testPrincipal({ id: 'alice' }) });
-const bob = testContext({ principal: testPrincipal({ id: 'bob' }) });
-const call = (name: string): RpcRequest => ({ method: 'tools/call', params: { name } });
-const list: RpcRequest = { method: 'tools/list', params: {} };
-
-function limited(options: RateLimitedRpcOptions) {
-  const calls: RpcRequest[] = [];
-  const handler: RpcHandler = async (request) => {
-    calls.push(request);
-    return { ok: true };
-  };
-  const limiter = new RateLimitedRPC(options);
-  return { limiter, calls, handle: compose(handler, [limiter.middleware]) };
-}
-
-async function refused(attempt: Promise<unknown>): Promise<RpcError> {
-  try {
-    await attempt;
-  } catch (error) {
-    expect(error).toBeInstanceOf(RpcError);
-    expect(error).toMatchObject({ code: 'rate_limited' });
-    return error as RpcError;
-  }
-  throw new Error('expected the call to be refused');
-}
 
 describe('a limit', () => {
   it('lets exactly its number of requests through per window, then tells when to come back', async () => {
@@ -403,7 +369,7 @@ describe('wrong options are named', () => {
     [{ limits: [{ ...ok, requests: 0 }] }, 'limits[0].requests', /got 0/],
     [{ limits: [ok, { ...ok, requests: 1.5 }] }, 'limits[1].requests', /got 1\.5/],
     [{ limits: [{ ...ok, windowMs: 2 ** 31 }] }, 'limits[0].windowMs', /got 2147483648/],
-    [{ limits: [{ ...ok, by: 'ip' }] }, 'limits[0].by', /'principal'.*got "ip"/],
+    [{ limits: [{ ...ok, by: 'address' }] }, 'limits[0].by', /'principal'.*got "address"/],
     [{ limits: [{ ...ok, name: 'a"b' }] }, 'limits[0].name', /letters/],
     [{ limits: [{ ...ok, methods: [] }] }, 'limits[0].methods', /at least one/],
     [
@@ -418,7 +384,28 @@ describe('wrong options are named', () => {
     ],
     [{ limits: [{ ...ok, tools: ['a'], methods: ['tools/list'] }] }, 'limits[0].methods', /tools\/call/],
     [{ limits: [{ ...ok, by: 'tool', methods: ['tools/list'] }] }, 'limits[0].methods', /tools\/call/],
-    [{ limits: [{ ...ok, burst: 5 }] }, 'limits[0]', /burst/],
+    [{ limits: [{ ...ok, by: 'principal+principal' }] }, 'limits[0].by', /'principal'/],
+    [{ limits: [{ ...ok, by: 'principal+tool+ip+method' }] }, 'limits[0].by', /one to three/],
+    [{ limits: [{ ...ok, by: 'method+tool', methods: ['tools/list'] }] }, 'limits[0].methods', /tools\/call/],
+    [{ limits: [{ ...ok, window: 5 }] }, 'limits[0]', /window/],
+    [{ limits: [{ ...ok, burst: 5 }] }, 'limits[0].burst', /token-bucket/],
+    [{ limits: [{ ...ok, algorithm: 'leaky' }] }, 'limits[0].algorithm', /'token-bucket', got "leaky"/],
+    [{ limits: [{ ...ok, algorithm: 'token-bucket', windowMs: 2 ** 30, burst: 2 ** 30 }] }, 'limits[0].burst', /2\^53/],
+    [{ limits: [{ ...ok, cost: 0 }] }, 'limits[0].cost', />=1.*got 0/],
+    [{ limits: [{ ...ok, cost: 2 }] }, 'limits[0].cost', /at most 1.*got 2/],
+    [{ limits: [{ ...ok, skipFailed: true, skipSuccessful: true }] }, 'limits[0].skipFailed', /nothing/],
+    [{ limits: [{ ...ok, skipFailed: true, algorithm: 'token-bucket' }] }, 'limits[0].skipFailed', /window/],
+    [{ limits: [{ by: 'principal' }] }, 'limits[0].requests', /'concurrent'/],
+    [{ limits: [{ by: 'principal', requests: 1 }] }, 'limits[0].windowMs', /beside/],
+    [{ limits: [{ ...ok, concurrent: 1 }] }, 'limits[0].requests', /in progress/],
+    [{ limits: [{ by: 'principal', concurrent: 0 }] }, 'limits[0].concurrent', /got 0/],
+    [{ limits: [ok], denyList: [{}] }, 'denyList[0]', /at least one/],
+    [{ limits: [ok], denyList: ['eve'] }, 'denyList[0]', /got "eve"/],
+    [{ limits: [ok], allowList: [{ user: 'eve' }] }, 'allowList[0].user', /principal/],
+    [{ limits: [ok], allowList: [{ ip: '' }] }, 'allowList[0].ip', /text/],
+    [{ limits: [ok], allowList: [{ ip: '::1', expiresAt: 'soon' }] }, 'allowList[0].expiresAt', /got "soon"/],
+    [{ limits: [ok], store: {} }, 'store', /LimitStore/],
+    [{ limits: [ok], clock: {} }, 'clock', /Clock/],
     [{ limits: [ok], exempt: ['ping'] }, 'exempt', /function/],
     [{ limits: [ok], audit: {} }, 'audit', /AuditSink/],
     [{ limits: [ok], maxKeys: 0 }, 'maxKeys', /got 0/],

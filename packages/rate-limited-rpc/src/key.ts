@@ -1,0 +1,62 @@
+import { type Principal, principalKey, type RpcContext, type RpcRequest } from '@mcp-blocks/core';
+import { networkOf } from './ip-network.js';
+
+/** What can be counted separately. */
+export type RateLimitDimension = 'principal' | 'apiKey' | 'clientId' | 'ip' | 'tool' | 'method';
+
+/** One to three dimensions. */
+export type RateLimitDimensions =
+  | RateLimitDimension
+  | `${RateLimitDimension}+${RateLimitDimension}`
+  | `${RateLimitDimension}+${RateLimitDimension}+${RateLimitDimension}`;
+
+/** What keys are made from. */
+export interface KeyParts {
+  readonly principal?: Principal;
+  /** A tool's name. */
+  readonly tool?: string;
+  readonly method?: string;
+  /** The caller's address. */
+  readonly remoteAddress?: string;
+}
+
+const READ: Readonly<Record<RateLimitDimension, (parts: KeyParts) => string | undefined>> = {
+  principal: ({ principal }) => principal && principalKey(principal),
+  apiKey: ({ principal }) => (principal?.authentication === 'api-key' ? principalKey(principal) : undefined),
+  clientId: ({ principal }) => principal?.clientId,
+  ip: ({ remoteAddress }) => (remoteAddress === undefined ? undefined : networkOf(remoteAddress)),
+  tool: ({ tool }) => tool,
+  method: ({ method }) => method,
+};
+
+export function isDimension(name: string): name is RateLimitDimension {
+  return Object.hasOwn(READ, name);
+}
+
+/** Longer keys share a count with others that begin alike, so that a key's size is bounded too. */
+const MAX_KEY_LENGTH = 1024;
+
+export function boundedKey(key: string): string {
+  return key.slice(0, MAX_KEY_LENGTH);
+}
+
+/** The key the parts have; `undefined` when one of the dimensions is missing. */
+export function keyOf(by: RateLimitDimensions, parts: KeyParts): string | undefined {
+  const values: string[] = [];
+  for (const name of by.split('+')) {
+    const value = READ[name as RateLimitDimension](parts);
+    if (value === undefined) return undefined;
+    values.push(value);
+  }
+  return values.length === 1 ? values[0] : JSON.stringify(values);
+}
+
+export function partsOf(request: RpcRequest, context: RpcContext): KeyParts {
+  const { name } = request.params;
+  return {
+    principal: context.principal,
+    method: request.method,
+    ...(request.method === 'tools/call' && typeof name === 'string' ? { tool: name } : {}),
+    ...(context.remoteAddress === undefined ? {} : { remoteAddress: context.remoteAddress }),
+  };
+}
