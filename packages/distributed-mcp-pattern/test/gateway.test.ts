@@ -107,6 +107,22 @@ describe('lists', () => {
     expect(problems).toEqual([]);
   });
 
+  it.each([
+    ['tools/list', { tools: [{ name: 'bad' }] }],
+    ['tools/list', { tools: [{ name: 'bad', inputSchema: 'none' }] }],
+    ['tools/list', { tools: [{ name: 'bad', inputSchema: { type: 'string' } }] }],
+    ['tools/list', { tools: [{ name: 'bad', inputSchema: { type: 'object' }, description: 5 }] }],
+    ['prompts/list', { prompts: [{ name: 'bad', arguments: 'all' }] }],
+    ['resources/list', { resources: [{ uri: 'bad' }] }],
+    ['resources/templates/list', { templates: [{ uriTemplate: 'bad', name: 5 }] }],
+  ])('%s leaves out what would make it unreadable, and says so: %j', async (method, offer) => {
+    const { gateway, problems } = setUp({ ...three(), hostile: new FakeService({ ...offer, listFields: { ttlMs: -5.5 } } as Offer) });
+    const result = await ask(gateway, method);
+    expect(JSON.stringify(result)).not.toContain('bad');
+    expect(problems).toEqual([{ kind: 'malformed', method, service: 'hostile', name: 'bad' }]);
+    expect(result.ttlMs).toBe(0);
+  });
+
   it('show each principal what the services show that principal, and are never shared', async () => {
     const services = {
       open: new FakeService({ tools: [tool('public')] }),
@@ -288,6 +304,17 @@ describe('calls', () => {
 });
 
 describe('reads', () => {
+  it.each([
+    ['db://{+a}/{+b}/{+c}', `db://${'/'.repeat(100_000)}\n`],
+    ['x://{a}{b}{c}{d}{e}{f}!', `x://${'a'.repeat(100_000)}`],
+    ['x://{a*}{b*}{c*}{d*}!', `x://${'a,'.repeat(50_000)}`],
+  ])('are decided at once for the template %s', async (uriTemplate, uri) => {
+    const { gateway } = setUp({ files: new FakeService({ templates: [{ uriTemplate, name: 'hostile' }] }) });
+    const startedAt = performance.now();
+    await expect(ask(gateway, 'resources/read', { uri })).rejects.toMatchObject({ code: 'resource_not_found' });
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+
   it('go to the service with a matching template', async () => {
     const services = { ...three(), other: new FakeService({ templates: [{ uriTemplate: 'else:{x}', name: 'else' }] }) };
     const { gateway } = setUp(services);

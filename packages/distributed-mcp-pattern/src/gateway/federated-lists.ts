@@ -1,4 +1,5 @@
 import { type Clock, isJsonObject, isRpcError, type JsonObject, type RpcContext, RpcError, type RpcResult } from '@mcp-blocks/core';
+import { isSpecType } from '@modelcontextprotocol/client';
 import type { RouteOptions } from '../router.js';
 import { identityKey } from '../upstream/identity.js';
 import { Directory, type DirectoryEntry } from './directory.js';
@@ -9,12 +10,12 @@ export interface GatewaySource {
   route(method: string, params: JsonObject, options: RouteOptions): Promise<RpcResult>;
 }
 
-/** The methods that list, with the member of the result and the field that names an item. */
+/** The methods that list, with the member of the result, the field that names an item, and what an item must be. */
 const LISTS = {
-  'tools/list': { member: 'tools', key: 'name' },
-  'prompts/list': { member: 'prompts', key: 'name' },
-  'resources/list': { member: 'resources', key: 'uri' },
-  'resources/templates/list': { member: 'resourceTemplates', key: 'uriTemplate' },
+  'tools/list': { member: 'tools', key: 'name', isItem: isSpecType.Tool },
+  'prompts/list': { member: 'prompts', key: 'name', isItem: isSpecType.Prompt },
+  'resources/list': { member: 'resources', key: 'uri', isItem: isSpecType.Resource },
+  'resources/templates/list': { member: 'resourceTemplates', key: 'uriTemplate', isItem: isSpecType.ResourceTemplate },
 } as const;
 
 export type ListMethod = keyof typeof LISTS;
@@ -171,7 +172,7 @@ export class FederatedLists {
         const found = result[member];
         if (!Array.isArray(found)) throw new RpcError('upstream_error', `The answer to ${method} has no ${member}`);
         items.push(...found.filter(isJsonObject));
-        ttlMs = Math.min(ttlMs, typeof result.ttlMs === 'number' ? result.ttlMs : 0);
+        ttlMs = Math.min(ttlMs, typeof result.ttlMs === 'number' ? Math.max(0, Math.floor(result.ttlMs)) : 0);
         isPublic &&= result.cacheScope === 'public';
         cursor = result.nextCursor;
         if (typeof cursor !== 'string') return { service, items, ttlMs, isPublic };
@@ -189,7 +190,7 @@ export class FederatedLists {
 
   #merge(method: ListMethod, lists: readonly ServiceList[], complete: boolean): RpcResult {
     const { clock, collision, onProblem } = this.#options;
-    const { member, key } = LISTS[method];
+    const { member, key, isItem } = LISTS[method];
     const directory = this.#directory(method);
     const now = clock.now();
     const merged: JsonObject[] = [];
@@ -197,7 +198,10 @@ export class FederatedLists {
       directory.answered(service, now);
       for (const item of items) {
         const name = item[key];
-        if (typeof name !== 'string') continue;
+        if (typeof name !== 'string' || !isItem(item)) {
+          onProblem({ kind: 'malformed', method, service, name: String(name).slice(0, 256) });
+          continue;
+        }
         // A URI cannot be renamed: what is inside it belongs to the server.
         const exposed = collision === 'prefix' && key === 'name' ? `${service}__${name}` : name;
         const owner = directory.claim(exposed, service, name, item, now);

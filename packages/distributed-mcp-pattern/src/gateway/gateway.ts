@@ -12,10 +12,10 @@ import {
   type ServiceInfo,
   systemClock,
 } from '@mcp-blocks/core';
-import { UriTemplate } from '@modelcontextprotocol/client';
 import type { DirectoryEntry } from './directory.js';
 import { FederatedLists, type GatewaySource, type ListMethod } from './federated-lists.js';
 import type { GatewayProblem } from './problems.js';
+import { mayMatch } from './template-match.js';
 
 /** Options of {@link createGateway}. */
 export interface GatewayOptions {
@@ -55,12 +55,9 @@ export function createGateway(options: GatewayOptions): RpcService {
   };
 }
 
-const MAX_TEMPLATES = 1_000;
-
 class Gateway {
   readonly lists: FederatedLists;
   readonly #services: ReadonlyMap<string, GatewaySource>;
-  readonly #templates = new Map<string, UriTemplate | undefined>();
 
   constructor({
     services,
@@ -145,23 +142,9 @@ class Gateway {
   #matching(uri: string): string[] {
     const services = new Set<string>();
     for (const [template, { service }] of this.lists.all('resources/templates/list')) {
-      if (this.#template(template)?.match(uri)) services.add(service);
+      if (mayMatch(template, uri)) services.add(service);
     }
     return [...services];
-  }
-
-  #template(text: string): UriTemplate | undefined {
-    if (!this.#templates.has(text)) {
-      if (this.#templates.size >= MAX_TEMPLATES) this.#templates.clear();
-      let template: UriTemplate | undefined;
-      try {
-        template = new UriTemplate(text);
-      } catch {
-        // Not a template we can read; its service is asked like any other.
-      }
-      this.#templates.set(text, template);
-    }
-    return this.#templates.get(text);
   }
 
   async #complete(params: JsonObject, context: RpcContext): Promise<RpcResult> {
