@@ -64,6 +64,8 @@ export class AuthenticationChain {
     let refusal: RpcError;
     if (isRpcError(error)) {
       refusal = error;
+      // Nothing is wrong with the caller: whoever runs the server wants to know.
+      if (error.code === 'unavailable') onError(error.cause instanceof Error ? error.cause : error);
     } else {
       onError(error instanceof Error ? error : new Error(String(error)));
       refusal = new RpcError('unavailable', 'Authentication is not available at the moment', {

@@ -2,7 +2,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { type Authenticator, type Clock, ConfigurationError, type Principal, systemClock } from '@mcp-blocks/core';
 import { invalidToken } from '../authentication.js';
 import { bearerToken } from './bearer.js';
-import { isJwtShaped } from './jwt.js';
+import { isJwtShaped } from './compact-token.js';
 
 /** One accepted API key. */
 export interface ApiKeyEntry {
