@@ -16,6 +16,11 @@ describe('RequestGuard on a loopback address', () => {
   it.each([
     [{ host: 'evil.example' }, 'Host'],
     [{ host: 'localhost.evil.example' }, 'Host'],
+    [{ host: 'evil.example@localhost' }, 'Host'],
+    [{ host: 'localhost/path' }, 'Host'],
+    [{ host: 'localhost?x' }, 'Host'],
+    [{ host: 'localhost\\x' }, 'Host'],
+    [{ host: 'localhost#x' }, 'Host'],
     [{ host: '' }, 'Host'],
     [{}, 'Host'],
     [{ host: 'localhost', origin: 'https://evil.example' }, 'Origin'],

@@ -17,6 +17,9 @@ export interface RequestGuardOptions {
   readonly allowedOrigins?: readonly string[];
 }
 
+/** Ends a host where a URL is made of it, or sets a user name before it: RFC 9112, section 3.2, has neither. */
+const NOT_IN_HOST = /[@/?#\\\s]/;
+
 /**
  * Refuses requests that a web page could have been tricked into sending: a `Host` this server does not
  * go by (DNS rebinding) or a foreign `Origin` (MCP 2026-07-28, transports/streamable-http, "Security").
@@ -40,7 +43,7 @@ export class RequestGuard {
 
   /** @throws RpcError `forbidden` naming the header that was refused. */
   check(headers: { readonly host?: string | undefined; readonly origin?: string | undefined }): void {
-    if (!validateHostHeader(headers.host, this.#hosts).ok) {
+    if (NOT_IN_HOST.test(headers.host ?? '') || !validateHostHeader(headers.host, this.#hosts).ok) {
       throw new RpcError('forbidden', 'Host: this server does not go by the name in the Host header (option allowedHosts)', {
         auditReason: 'foreign host',
       });
