@@ -1,9 +1,12 @@
 import { ChainedAuditSink, type ChainedAuditSinkOptions } from './chained-audit-sink.js';
-import { FileTrailStore } from './file-trail-store.js';
+import { type FileRotation, FileTrailStore } from './file-trail-store.js';
 
 /** Options of {@link FileAuditSink}. */
-export interface FileAuditSinkOptions extends ChainedAuditSinkOptions {
-  /** The trail: a file of JSON lines, made if need be. Beside it come `<path>.head` and `<path>.lock`. */
+export interface FileAuditSinkOptions extends ChainedAuditSinkOptions, FileRotation {
+  /**
+   * The trail: a file of JSON lines, made if need be. Beside it come `<path>.head`, `<path>.lock` and,
+   * finished, `<path>.<seq of their last record>`.
+   */
   readonly path: string;
 }
 
@@ -19,7 +22,11 @@ export class FileAuditSink extends ChainedAuditSink {
    * @throws ConfigurationError when an option is wrong or the file cannot be opened; RpcError
    * `unavailable` when the trail has a writer already, `internal_error` when it is damaged.
    */
-  constructor({ path, ...options }: FileAuditSinkOptions) {
-    super(() => new FileTrailStore(path), options);
+  constructor({ path, maxFileBytes, maxFileAgeMs, ...options }: FileAuditSinkOptions) {
+    const rotation = {
+      ...(maxFileBytes === undefined ? {} : { maxFileBytes }),
+      ...(maxFileAgeMs === undefined ? {} : { maxFileAgeMs }),
+    };
+    super(() => new FileTrailStore(path, rotation, options.clock), options);
   }
 }

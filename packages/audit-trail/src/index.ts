@@ -1,9 +1,16 @@
+export type { TrailAnchor } from './anchor.js';
 export { type AuditTrailOptions, auditTrail } from './audit-middleware.js';
 export { ChainedAuditSink, type ChainedAuditSinkOptions } from './chained-audit-sink.js';
+export { type ExportOptions, exportAuditTrail } from './export.js';
 export { FileAuditSink, type FileAuditSinkOptions } from './file-audit-sink.js';
+export type { FileRotation } from './file-trail-store.js';
+export type { AuditFilter } from './filter.js';
+export { type Pruned, type PruneOptions, pruneAuditTrail } from './prune.js';
+export { type AuditPage, type AuditQuery, queryAuditTrail } from './query.js';
 export { readAuditTrail } from './read.js';
 export type { AuditRecord, TrailHead } from './record.js';
 export { type RedactionRules, redacting, redactor } from './redaction.js';
 export { SqliteAuditSink, type SqliteAuditSinkOptions } from './sqlite-audit-sink.js';
+export type { OpenTrail, Pruning, RawRecord, StoredTrail } from './trail.js';
 export type { TrailStore } from './trail-store.js';
 export { type AuditProblem, type AuditVerification, type VerifyOptions, verifyAuditTrail } from './verify.js';

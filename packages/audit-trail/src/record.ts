@@ -33,6 +33,11 @@ export function nextRecord(head: TrailHead, eventText: string): { readonly text:
   return { text: `{"event":${eventText},"hash":"${hash}",${tail}`, head: { seq, hash } };
 }
 
+/** A record as the one line of text that it is stored as. */
+export function recordText({ event, hash, prev, seq }: AuditRecord): string {
+  return canonicalJson({ event: event as unknown as JsonObject, hash, prev, seq, v: VERSION });
+}
+
 /** What is wrong with a stored record, looked at alone. */
 export interface RecordFault {
   readonly kind: 'malformed' | 'changed';
@@ -43,10 +48,12 @@ export interface RecordFault {
 export function parseRecord(bytes: Uint8Array): AuditRecord | RecordFault {
   const record = parseShape(bytes);
   if (record === undefined) return { kind: 'malformed', message: 'it is not an audit record' };
-  const { event, hash, prev, seq, v } = record;
-  if (hash !== sha256(canonicalJson({ event, prev, seq, v }))) return { kind: 'changed', message: 'its content does not match its hash' };
+  const { event, hash, prev, seq } = record;
+  const eventText = canonicalJson(event);
+  const tail = `"prev":"${prev}","seq":${seq},"v":${VERSION}}`;
+  if (hash !== sha256(`{"event":${eventText},${tail}`)) return { kind: 'changed', message: 'its content does not match its hash' };
   // Catches what reading lets pass: white space, escapes, repeated members, invalid UTF-8.
-  if (!Buffer.from(canonicalJson(record as JsonObject), 'utf8').equals(bytes)) {
+  if (!Buffer.from(`{"event":${eventText},"hash":"${hash}",${tail}`, 'utf8').equals(bytes)) {
     return { kind: 'changed', message: 'it is not written as it was' };
   }
   return { seq, event: event as unknown as AuditEvent, prev, hash };
@@ -67,7 +74,7 @@ function parseShape(bytes: Uint8Array) {
   if (!isJsonObject(value) || Object.keys(value).length !== 5) return undefined;
   const { event, hash, prev, seq, v } = value;
   if (!isJsonObject(event) || !isHash(hash) || !isHash(prev) || !isSeq(seq) || v !== VERSION) return undefined;
-  return { event, hash, prev, seq, v };
+  return { event, hash, prev, seq };
 }
 
 /** The head as the text of a `.head` file: canonical JSON of `{ bytes, hash, seq }` and a line feed. */

@@ -1,5 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
 import { ConfigurationError } from '@mcp-blocks/core';
+import { parseAnchor } from './anchor.js';
 import { damaged } from './damage.js';
 import { EMPTY_HEAD, isFault, parseRecord, type TrailHead } from './record.js';
 import type { TrailStore } from './trail-store.js';
@@ -54,6 +55,7 @@ export class SqliteTrailStore implements TrailStore {
       this.#database.prepare('INSERT INTO audit_head (id, seq, hash) VALUES (1, ?, ?)').run(EMPTY_HEAD.seq, EMPTY_HEAD.hash);
       return EMPTY_HEAD;
     }
+    if (last === undefined && this.#isAllPruned(head)) return { seq: head.seq, hash: head.hash };
     if ((last?.seq ?? 0) !== head.seq) throw damaged(path, `it ends at record ${last?.seq ?? 0}, its head names ${head.seq}`);
     if (last !== undefined) {
       const record = parseRecord(last.bytes as Uint8Array);
@@ -62,7 +64,21 @@ export class SqliteTrailStore implements TrailStore {
     }
     return { seq: head.seq, hash: head.hash };
   }
+
+  #isAllPruned(head: TrailHead): boolean {
+    const row = this.#database.prepare('SELECT anchor FROM audit_anchor').get() as { anchor: string } | undefined;
+    const anchor = row === undefined ? undefined : parseAnchor(row.anchor);
+    return anchor?.seq === head.seq && anchor.hash === head.hash;
+  }
 }
+
+/** A member of a row's event in SQL; NULL in a row that is no JSON, which must not keep anybody from writing. */
+export function eventField(name: string): string {
+  return `(CASE WHEN json_valid(record) THEN json_extract(record, '$.event.${name}') END)`;
+}
+
+/** What queries are quick for. */
+const INDEXED = ['actor', 'type', 'target', 'time'] as const;
 
 function openDatabase(path: string): DatabaseSync {
   let database: DatabaseSync | undefined;
@@ -74,6 +90,8 @@ function openDatabase(path: string): DatabaseSync {
       PRAGMA synchronous = FULL;
       CREATE TABLE IF NOT EXISTS audit_records (seq INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
       CREATE TABLE IF NOT EXISTS audit_head (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, hash TEXT NOT NULL) STRICT;
+      CREATE TABLE IF NOT EXISTS audit_anchor (id INTEGER PRIMARY KEY CHECK (id = 1), anchor TEXT NOT NULL) STRICT;
+      ${INDEXED.map((name) => `CREATE INDEX IF NOT EXISTS audit_records_${name} ON audit_records (${eventField(name)}, seq);`).join('\n')}
     `);
     return database;
   } catch (cause) {

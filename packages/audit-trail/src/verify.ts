@@ -1,5 +1,7 @@
+import { checkAnchorKey, isSignedWith, type TrailAnchor } from './anchor.js';
+import { trailOf } from './open-trail.js';
 import { type AuditRecord, EMPTY_HEAD, isFault, parseRecord, type TrailHead } from './record.js';
-import { openTrail, type RawRecord, type TrailSource } from './trail-source.js';
+import type { OpenTrail, RawRecord, StoredTrail } from './trail.js';
 
 /** The first thing found wrong with a trail. */
 export interface AuditProblem {
@@ -7,7 +9,9 @@ export interface AuditProblem {
   readonly seq: number;
   /** Line of the file or row of the table, from 1, where it shows. */
   readonly line: number;
-  readonly kind: 'changed' | 'missing' | 'reordered' | 'duplicate' | 'malformed' | 'truncated';
+  /** Which file of the trail, where it has several. */
+  readonly file?: string;
+  readonly kind: 'changed' | 'missing' | 'reordered' | 'duplicate' | 'malformed' | 'truncated' | 'anchor';
   /** One sentence for people. */
   readonly message: string;
 }
@@ -16,10 +20,13 @@ export interface AuditProblem {
 export type AuditVerification =
   | {
       readonly ok: true;
+      /** Records that are there, all of them in order and intact. */
       readonly records: number;
       readonly head: TrailHead;
       /** Records after the stored head: 0 on a closed trail, some while one is written or after a crash. */
       readonly unanchored: number;
+      /** What was pruned, if anything: records 1 to `seq`, the last pruning at `time`. */
+      readonly pruned?: TrailAnchor;
     }
   | {
       readonly ok: false;
@@ -32,75 +39,105 @@ export type AuditVerification =
 export interface VerifyOptions {
   /** A head known from elsewhere: the trail must contain this very record. */
   readonly publishedHead?: TrailHead;
+  /** The key that prunings were signed with, at least 16 characters: an anchor that is not signed with it is a problem. */
+  readonly anchorKey?: string;
 }
 
 /**
- * Checks a trail (file or SQLite database) record by record, without loading it: every record against its
- * own hash and the record before, the last against the head. A trail may be verified while it is written.
+ * Checks a trail (its path, or a stored trail) record by record, without loading it: every record against
+ * its own hash and the record before, the first against what was pruned, the last against the head. A trail
+ * may be verified while it is written.
  *
- * Rejects when the trail cannot be read at all.
+ * Rejects when the trail cannot be read at all, and with ConfigurationError for an `anchorKey` that is none.
  */
-export async function verifyAuditTrail(path: string, options: VerifyOptions = {}): Promise<AuditVerification> {
-  const source = await openTrail(path);
+export async function verifyAuditTrail(source: string | StoredTrail, options: VerifyOptions = {}): Promise<AuditVerification> {
+  checkAnchorKey(options.anchorKey);
+  const trail = await trailOf(source).open();
   try {
-    return await check(source, options.publishedHead);
+    return await verifyOpen(trail, options);
   } finally {
-    source.close();
+    await trail.close();
   }
 }
 
-async function check(source: TrailSource, published: TrailHead | undefined): Promise<AuditVerification> {
-  const anchors = [source.head, published].filter((head) => typeof head === 'object');
-  const anchored = Math.max(0, ...anchors.map(({ seq }) => seq));
-  let last: TrailHead = EMPTY_HEAD;
-  const fail = (kind: AuditProblem['kind'], line: number, message: string): AuditVerification => ({
+/** @param onRecord - called with every record that is in order and intact. */
+export async function verifyOpen(
+  trail: OpenTrail,
+  { publishedHead: published, anchorKey }: VerifyOptions,
+  onRecord: (record: AuditRecord) => void = () => {},
+): Promise<AuditVerification> {
+  const { head, anchor } = trail;
+  let last: TrailHead = typeof anchor === 'object' ? anchor : EMPTY_HEAD;
+  let count = 0;
+  let place: { line: number; file?: string } = { line: 0 };
+  const fail = (kind: AuditProblem['kind'], message: string, at = place): AuditVerification => ({
     ok: false,
-    records: last.seq,
-    problem: { seq: last.seq + 1, line, kind, message },
+    records: count,
+    problem: { seq: last.seq + 1, line: at.line, ...(at.file === undefined ? {} : { file: at.file }), kind, message },
   });
-  const records = source.records();
-  let line = 0;
+  const untrusted = faultOfAnchor(anchor, published, anchorKey);
+  if (untrusted !== undefined) return fail('anchor', untrusted);
+  const known = [head, published, anchor].filter((one) => typeof one === 'object');
+  const end = Math.max(0, ...known.map(({ seq }) => seq));
+  const records = trail.records();
   try {
     for await (const raw of records) {
-      line = raw.line;
-      const seq = last.seq + 1;
+      place = { line: raw.line, ...(raw.file === undefined ? {} : { file: raw.file }) };
       // A record being written, or cut by a crash; the sink repairs the latter at its next start.
-      if (!raw.complete && last.seq >= anchored) break;
+      if (!raw.complete && last.seq >= end) break;
       const record = raw.complete ? parseRecord(raw.bytes) : ({ kind: 'malformed', message: 'its line is not complete' } as const);
-      if (isFault(record)) return fail(record.kind, line, `record ${seq} is ${record.kind}: ${record.message}`);
-      if (record.seq < seq) return fail('duplicate', line, `record ${record.seq} is here again, where record ${seq} belongs`);
+      if (isFault(record)) return fail(record.kind, `record ${last.seq + 1} is ${record.kind}: ${record.message}`);
+      // A pruning that did not come to its end left these; the anchor says what the last of them is.
+      if (count === 0 && record.seq <= last.seq) last = { seq: record.seq - 1, hash: record.prev };
+      const seq = last.seq + 1;
+      if (record.seq < seq) return fail('duplicate', `record ${record.seq} is here again, where record ${seq} belongs`);
       if (record.seq > seq) {
-        const found = await lineOf(seq, records);
-        if (found === undefined) return fail('missing', line, `record ${seq} is missing: record ${record.seq} follows ${last.seq}`);
-        return fail('reordered', line, `record ${seq} is out of order: it comes at line ${found}, after record ${record.seq}`);
+        const found = await placeOf(seq, records);
+        if (found === undefined) return fail('missing', `record ${seq} is missing: record ${record.seq} follows ${last.seq}`);
+        return fail('reordered', `record ${seq} is out of order: it comes at ${found}, after record ${record.seq}`);
       }
-      const fault = faultInChain(record, raw, last, anchors);
-      if (fault !== undefined) return fail('changed', line, `record ${seq} is changed: ${fault}`);
+      const fault = faultInChain(record, raw, last, known);
+      if (fault !== undefined) return fail('changed', `record ${seq} is changed: ${fault}`);
       last = { seq, hash: record.hash };
+      count += 1;
+      onRecord(record);
     }
   } catch (error) {
     if (!isCorruption(error)) throw error;
-    return fail('malformed', line + 1, `the database is malformed after record ${last.seq}: ${(error as Error).message}`);
+    return fail('malformed', `the database is malformed after record ${last.seq}: ${(error as Error).message}`, after(place));
   }
-  if (last.seq < anchored) {
-    return fail('truncated', line + 1, `the trail is truncated: it ends at record ${last.seq}, and record ${anchored} was there`);
+  if (last.seq < end) {
+    return fail('truncated', `the trail is truncated: it ends at record ${last.seq}, and record ${end} was there`, after(place));
   }
-  if (typeof source.head === 'string') return fail('truncated', line + 1, `the trail may be truncated: ${source.head}`);
-  return { ok: true, records: last.seq, head: last, unanchored: last.seq - source.head.seq };
+  if (typeof head === 'string') return fail('truncated', `the trail may be truncated: ${head}`, after(place));
+  const pruned = typeof anchor === 'object' ? { pruned: anchor } : {};
+  return { ok: true, records: count, head: { seq: last.seq, hash: last.hash }, unanchored: last.seq - head.seq, ...pruned };
 }
 
-function faultInChain(record: AuditRecord, raw: RawRecord, last: TrailHead, anchors: readonly TrailHead[]): string | undefined {
+function after({ line, ...file }: { line: number; file?: string }) {
+  return { line: line + 1, ...file };
+}
+
+function faultOfAnchor(anchor: OpenTrail['anchor'], published: TrailHead | undefined, key: string | undefined): string | undefined {
+  if (anchor === undefined) return undefined;
+  if (typeof anchor === 'string') return `what was pruned cannot be told: ${anchor}`;
+  if (key !== undefined && !isSignedWith(anchor, key)) return `records 1 to ${anchor.seq} were pruned by somebody without the key`;
+  if (published === undefined || published.seq > anchor.seq) return undefined;
+  if (published.seq < anchor.seq) return `record ${published.seq}, known from elsewhere, was pruned with all up to ${anchor.seq}`;
+  return published.hash === anchor.hash ? undefined : `record ${anchor.seq}, the last one pruned, is not the one known from elsewhere`;
+}
+
+function faultInChain(record: AuditRecord, raw: RawRecord, last: TrailHead, known: readonly TrailHead[]): string | undefined {
   if (record.prev !== last.hash) return 'it does not continue the record before it';
-  if (raw.rowSeq !== undefined && raw.rowSeq !== record.seq) return `it is stored as record ${raw.rowSeq}`;
-  if (anchors.some(({ seq, hash }) => seq === record.seq && hash !== record.hash)) return 'it is not the record that the head names';
-  return undefined;
+  if (known.some(({ seq, hash }) => seq === record.seq && hash !== record.hash)) return 'it is not the record that the head names';
+  return raw.rowFault?.(record);
 }
 
-/** The line of an intact record further on. */
-async function lineOf(seq: number, records: AsyncIterable<RawRecord>): Promise<number | undefined> {
-  for await (const { bytes, line } of records) {
+/** Where an intact record stands further on. */
+async function placeOf(seq: number, records: AsyncIterable<RawRecord>): Promise<string | undefined> {
+  for await (const { bytes, line, file } of records) {
     const record = parseRecord(bytes);
-    if (!isFault(record) && record.seq === seq) return line;
+    if (!isFault(record) && record.seq === seq) return `${file === undefined ? '' : `${file}, `}line ${line}`;
   }
   return undefined;
 }

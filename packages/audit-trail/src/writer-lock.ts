@@ -13,9 +13,10 @@ export class WriterLock {
   readonly #database: DatabaseSync;
 
   /**
+   * @param state - what it means that somebody else holds it.
    * @throws RpcError `unavailable` when somebody else holds it, ConfigurationError when the file cannot be made.
    */
-  constructor(trailPath: string) {
+  constructor(trailPath: string, state = 'has a writer already; a trail has one at a time') {
     const path = `${trailPath}.lock`;
     try {
       this.#database = new DatabaseSync(path);
@@ -29,7 +30,7 @@ export class WriterLock {
       if ((cause as { errcode?: number }).errcode !== SQLITE_BUSY) {
         throw new ConfigurationError('path', `'${path}' cannot be locked: ${(cause as Error).message}`);
       }
-      throw new RpcError('unavailable', `The audit trail '${trailPath}' has a writer already; a trail has one at a time`, { cause });
+      throw new RpcError('unavailable', `The audit trail '${trailPath}' ${state}`, { cause });
     }
   }
 
