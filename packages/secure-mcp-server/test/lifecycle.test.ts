@@ -12,6 +12,16 @@ const probe = async (url: URL, path: string) => {
   return { status: response.status, body: await response.json() };
 };
 
+/** The status of a GET that shares no connection with others. */
+const onNewConnection = (url: URL, path: string): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const sent = httpRequest({ host: url.hostname, port: url.port, path, agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode as number);
+    });
+    sent.once('error', reject).end();
+  });
+
 describe('the options', () => {
   const valid = () => ({ service: testService().service, authenticators: [testJwt()], listeners: [http({ port: 0 })] });
   it.each<[string, string, () => unknown]>([
@@ -22,6 +32,7 @@ describe('the options', () => {
     ['a fractional limit', 'limits.requestTimeoutMs', () => new SecureMCPServer({ ...valid(), limits: { requestTimeoutMs: 1.5 } })],
     ['a port out of range', 'http.port', () => http({ port: 70_000 })],
     ['a path that is none', 'http.path', () => http({ port: 0, path: 'mcp' })],
+    ['a delay that is longer than ten minutes', 'http.drainDelayMs', () => http({ port: 0, drainDelayMs: 600_001 })],
     ['a path used twice', 'http.path', () => http({ port: 0, path: '/healthz' })],
     ['a public address without allowedHosts', 'allowedHosts', () => http({ port: 0, host: '0.0.0.0' })],
     ['an old TLS version', 'http.tls.minVersion', () => http({ port: 0, tls: { cert: '', key: '', minVersion: 'TLSv1' as never } })],
@@ -125,7 +136,7 @@ describe('the life of a server', () => {
     let drained = false;
     const draining = server.drain(10_000).then(() => (drained = true));
     expect(server.status).toBe('draining');
-    await expect(fetch(new URL('/readyz', url), { headers: { connection: 'close' } })).rejects.toThrow();
+    await expect(onNewConnection(url, '/readyz')).rejects.toThrow('ECONNREFUSED');
     await settle();
     expect(drained).toBe(false);
     open();
@@ -153,6 +164,34 @@ describe('the life of a server', () => {
     await new Promise((resolve) => socket.once('close', resolve));
     expect(text).toMatch(/^HTTP\/1\.1 200/);
     expect(text).toMatch(/\r\nConnection: close\r\n/i);
+  });
+
+  it('goes on serving for drainDelayMs, not ready and asking every connection to close, before the port closes', async () => {
+    const clock = new ManualClock(Date.now());
+    const { url, server } = await startHttp({ service: testService().service, clock, http: { drainDelayMs: 5000 } });
+    const draining = server.drain(10_000);
+    await clock.advance(4999);
+    expect(await onNewConnection(url, '/readyz')).toBe(503);
+    const response = await fetch(url, callTool('echo'));
+    expect([response.status, response.headers.get('connection')]).toEqual([200, 'close']);
+    await response.text();
+    await clock.advance(1);
+    await draining;
+    await expect(onNewConnection(url, '/readyz')).rejects.toThrow('ECONNREFUSED');
+  });
+
+  it('does not wait for drainDelayMs beyond the deadline, nor when it is stopped', async () => {
+    const clock = new ManualClock(Date.now());
+    const { server } = await startHttp({ service: testService().service, clock, http: { drainDelayMs: 60_000 } });
+    const draining = server.drain(1000);
+    await clock.advance(1000);
+    await draining;
+    await server.stop();
+    await server.start();
+    const cut = server.drain(60_000);
+    await server.stop();
+    await cut;
+    expect(clock.pendingTimers).toBe(0);
   });
 
   it('cancels what is not done at the deadline', async () => {

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
   type Clock,
@@ -10,6 +10,7 @@ import {
   type ListenerHost,
   parseJsonRpc,
   RpcError,
+  sleep,
   systemClock,
 } from '@mcp-blocks/core';
 import { RequestGuard } from '@mcp-blocks/core/node';
@@ -90,7 +91,7 @@ export class HttpListener implements Listener {
         : createTlsServer({ ...limits, ...tls, handshakeTimeout: headersTimeoutMs, ALPNProtocols: ['http/1.1'] });
     const clock = host.clock ?? systemClock;
     const endpoint = new McpEndpoint(host.service, this.#options.sessions, clock, (error) => host.onError(error));
-    const running: Running = { server, host, clock, endpoint };
+    const running: Running = { server, host, clock, endpoint, cut: new AbortController() };
     server.on('connection', (socket: Socket) => {
       if (host.hasCapacity?.() === false) socket.destroy();
     });
@@ -114,11 +115,14 @@ export class HttpListener implements Listener {
     const running = this.#running;
     if (running === undefined || this.#draining) return;
     this.#draining = true;
+    const delayMs = Math.min(this.#options.drainDelayMs, deadlineMs);
+    if (delayMs > 0) await sleep(running.clock, delayMs, running.cut.signal).catch(() => {});
+    const leftMs = deadlineMs - delayMs;
     // Also closes connections that are idle; those in use are asked to close with their next response.
     void closeServer(running);
     await Promise.all([
-      settledWithin(this.#exchanges.none('call'), deadlineMs, running.clock),
-      ...this.#options.upgrades.map((upgrade) => upgrade.drain(deadlineMs)),
+      settledWithin(this.#exchanges.none('call'), leftMs, running.clock),
+      ...this.#options.upgrades.map((upgrade) => upgrade.drain(leftMs)),
     ]);
     await running.endpoint.close();
     // The last bytes of the subscriptions that were just ended.
@@ -130,6 +134,7 @@ export class HttpListener implements Listener {
     if (running === undefined) return;
     this.#running = undefined;
     this.#draining = true;
+    running.cut.abort();
     const closed = closeServer(running);
     await Promise.all([running.endpoint.close(), ...this.#options.upgrades.map((upgrade) => upgrade.close())]);
     running.server.closeAllConnections();
@@ -166,6 +171,8 @@ export class HttpListener implements Listener {
       cancelExpiry();
       answer?.release?.();
       this.#exchanges.end(exchange);
+      // A response that had begun before the drain could not ask its connection to close.
+      if (running.closed !== undefined) running.server.closeIdleConnections();
     }
   }
 
@@ -271,13 +278,25 @@ interface Running {
   readonly host: ListenerHost;
   readonly clock: Clock;
   readonly endpoint: McpEndpoint;
+  /** Aborts when the listener is closed, whatever it was waiting for. */
+  readonly cut: AbortController;
   /** Resolves when the port and every connection are closed. Set when closing has begun. */
   closed?: Promise<void>;
 }
 
 function closeServer(running: Running): Promise<void> {
-  running.closed ??= new Promise((resolve) => running.server.close(() => resolve()));
+  running.closed ??= closePort(running.server);
   return running.closed;
+}
+
+/** Closes the port, then the connections that are idle; resolves when all connections are closed. */
+function closePort(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    // HTTP's own close also cuts connections whose request has arrived and is not read yet. So the port
+    // alone first, and the idle connections when what had arrived has been read.
+    NetServer.prototype.close.call(server, () => resolve());
+    setImmediate(() => setImmediate(() => server.close()));
+  });
 }
 
 function headerOf(request: IncomingMessage, name: string): string | undefined {

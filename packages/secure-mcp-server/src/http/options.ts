@@ -35,6 +35,12 @@ export interface HttpOptions {
   readonly bodyTimeoutMs?: number;
   /** Milliseconds an idle connection is kept. Default: 65 000, longer than the 60 s usual in load balancers. */
   readonly keepAliveTimeoutMs?: number;
+  /**
+   * Milliseconds between `/readyz` answering 503 and the port closing, when the server drains, so that
+   * balancers look elsewhere first. Meanwhile requests are served, each asking its connection to close. Set
+   * it above the time a balancer needs to notice; it counts towards the deadline. From 0 to 600 000. Default: 0.
+   */
+  readonly drainDelayMs?: number;
   /** Bytes that may wait for a client that does not read its stream before it is cut. Default: 16 777 216 (16 MiB). */
   readonly maxBufferedBytes?: number;
 }
@@ -77,6 +83,7 @@ export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
     headersTimeoutMs: integerOption('http.headersTimeoutMs', options.headersTimeoutMs, { fallback: 15_000, max: DAY_MS }),
     bodyTimeoutMs: integerOption('http.bodyTimeoutMs', options.bodyTimeoutMs, { fallback: 30_000, max: DAY_MS }),
     keepAliveTimeoutMs: integerOption('http.keepAliveTimeoutMs', options.keepAliveTimeoutMs, { fallback: 65_000, max: DAY_MS }),
+    drainDelayMs: integerOption('http.drainDelayMs', options.drainDelayMs, { fallback: 0, min: 0, max: 600_000 }),
     maxBufferedBytes: integerOption('http.maxBufferedBytes', options.maxBufferedBytes, { fallback: 16 * 1024 * 1024, max: GIB }),
   };
 }
