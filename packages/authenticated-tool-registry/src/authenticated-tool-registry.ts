@@ -12,7 +12,9 @@ import {
 import { AccessPolicy } from './access-policy.js';
 import { AuditLog } from './audit-log.js';
 import { Catalog } from './catalog.js';
-import { type EntryKind, Gatekeeper } from './gatekeeper.js';
+import { DecisionClient } from './decision-client.js';
+import type { EntryKind } from './decision-point.js';
+import { Gatekeeper } from './gatekeeper.js';
 import { type PromptDefinition, type PromptEntry, type PromptHandler, promptEntry } from './prompt.js';
 import { type Catalogs, RegistryHandler } from './registry-handler.js';
 import type { AuthenticatedToolRegistryOptions, RegistryCapability } from './registry-options.js';
@@ -105,10 +107,19 @@ export class AuthenticatedToolRegistry implements RpcService {
     this.#declared = new Set(capabilities);
     this.#defaultAccess = new AccessPolicy(defaultAccess, 'defaultAccess');
     this.#audit = new AuditLog(audit, clock, onError);
+    const decisionTimeoutMs = integer('decisionTimeoutMs', options.decisionTimeoutMs ?? 2_000, 1);
+    if (options.decisionPoint !== undefined && typeof options.decisionPoint.decide !== 'function') {
+      throw new ConfigurationError('decisionPoint', 'expected an object with a function decide');
+    }
     const handler = new RegistryHandler({
       catalogs: this.#catalogs,
       hasCapability: (capability) => this.#has(capability),
-      gatekeeper: new Gatekeeper(this.#defaultAccess, new RoleHierarchy(options.roles), clock),
+      gatekeeper: new Gatekeeper({
+        defaultAccess: this.#defaultAccess,
+        roles: new RoleHierarchy(options.roles),
+        clock,
+        decisionPoint: options.decisionPoint && new DecisionClient(options.decisionPoint, decisionTimeoutMs, clock, onError),
+      }),
       audit: this.#audit,
       clock,
       bounds: {

@@ -1,9 +1,8 @@
 import type { Clock, JsonObject, RpcContext } from '@mcp-blocks/core';
 import type { AccessPolicy, Decision } from './access-policy.js';
+import type { DecisionClient } from './decision-client.js';
+import type { DecisionRequest, EntryKind } from './decision-point.js';
 import type { RoleHierarchy } from './role-hierarchy.js';
-
-/** What an entry is. */
-export type EntryKind = 'tool' | 'resource' | 'resource template' | 'prompt';
 
 /** An entry as far as access to it goes. */
 export interface Guarded {
@@ -12,25 +11,82 @@ export interface Guarded {
   readonly key: string;
   /** Its own rules. Absent: the registry's default. */
   readonly access: AccessPolicy | undefined;
+  readonly takesArguments: boolean;
 }
 
-/** Decides who may use what, for lists and calls alike. */
-export class Gatekeeper {
+/** What the gatekeeper decides by. */
+export interface GatekeeperParts {
   readonly defaultAccess: AccessPolicy;
-  readonly #roles: RoleHierarchy;
-  readonly #clock: Clock;
+  readonly roles: RoleHierarchy;
+  readonly clock: Clock;
+  /** Absent: the rules alone decide. */
+  readonly decisionPoint: DecisionClient | undefined;
+}
 
-  constructor(defaultAccess: AccessPolicy, roles: RoleHierarchy, clock: Clock) {
-    this.defaultAccess = defaultAccess;
-    this.#roles = roles;
-    this.#clock = clock;
+/** Which entries of a list a caller sees. */
+export interface Visibility {
+  readonly visible: readonly boolean[];
+  /** Why some are hidden that might not be: the decision point failed. */
+  readonly failure?: string;
+}
+
+const ACTIONS = { tool: 'call', resource: 'read', 'resource template': 'read', prompt: 'get' } as const;
+
+/** Decides who may use what, for lists and calls alike. The rules come first: what they deny, no decision point is asked about. */
+export class Gatekeeper {
+  readonly #parts: GatekeeperParts;
+
+  constructor(parts: GatekeeperParts) {
+    this.#parts = parts;
   }
 
-  /** @param args - as the handler will get them; absent where they are not known. */
-  decide(entry: Guarded, context: RpcContext, args?: JsonObject): Decision {
-    const { principal, transport, remoteAddress } = context;
-    const environment = { time: this.#clock.now(), transport, ...(remoteAddress === undefined ? {} : { remoteAddress }) };
-    const request = { principal, environment, ...(args === undefined ? {} : { arguments: args }) };
-    return (entry.access ?? this.defaultAccess).decide(request, this.#roles);
+  /** Whether the caller may use the entry at all: the question of lists, and of calls before their arguments are looked at. */
+  async decide(entry: Guarded, context: RpcContext): Promise<Decision> {
+    return this.#decide(entry, context, undefined);
+  }
+
+  /** Whether the caller, who may use the entry at all, may do so with these arguments. */
+  async admit(entry: Guarded, context: RpcContext, args: JsonObject): Promise<Decision> {
+    return this.#decide(entry, context, args);
+  }
+
+  /** {@link decide} for many. */
+  async visible(entries: readonly Guarded[], context: RpcContext): Promise<Visibility> {
+    const byRules = entries.map((entry) => this.#byRules(entry, context, undefined).allowed);
+    const { decisionPoint } = this.#parts;
+    if (decisionPoint === undefined) return { visible: byRules };
+    const open = entries.filter((_entry, index) => byRules[index]);
+    const verdicts = await decisionPoint.askMany(open.map((entry) => this.#question(entry, context, undefined)));
+    const shown = new Set(open.filter((_entry, index) => verdicts[index]?.allowed === true));
+    const failed = verdicts.find((verdict) => !verdict.allowed && verdict.failed === true);
+    return {
+      visible: entries.map((entry) => shown.has(entry)),
+      ...(failed === undefined || failed.allowed ? {} : { failure: failed.reason }),
+    };
+  }
+
+  async #decide(entry: Guarded, context: RpcContext, args: JsonObject | undefined): Promise<Decision> {
+    const byRules = this.#byRules(entry, context, args);
+    const { decisionPoint } = this.#parts;
+    // A denial that tells of scopes tells that the entry exists, so it takes the decision point's consent too.
+    if (decisionPoint === undefined || (!byRules.allowed && byRules.scopes === undefined)) return byRules;
+    // Without arguments there is one question, asked already.
+    if (args !== undefined && !entry.takesArguments) return byRules;
+    const verdict = await decisionPoint.ask(this.#question(entry, context, args));
+    return verdict.allowed ? byRules : verdict;
+  }
+
+  #byRules({ access }: Guarded, context: RpcContext, args: JsonObject | undefined): Decision {
+    const request = { ...this.#subject(context), ...(args === undefined ? {} : { arguments: args }) };
+    return (access ?? this.#parts.defaultAccess).decide(request, this.#parts.roles);
+  }
+
+  #question({ kind, key }: Guarded, context: RpcContext, args: JsonObject | undefined): DecisionRequest {
+    return { ...this.#subject(context), action: ACTIONS[kind], entry: { kind, key }, ...(args === undefined ? {} : { arguments: args }) };
+  }
+
+  #subject({ principal, transport, remoteAddress }: RpcContext) {
+    const environment = { time: this.#parts.clock.now(), transport, ...(remoteAddress === undefined ? {} : { remoteAddress }) };
+    return { principal, environment };
   }
 }

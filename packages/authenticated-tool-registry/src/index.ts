@@ -11,6 +11,7 @@ export { AuthenticatedToolRegistry, type Registration } from './authenticated-to
 export type { Completer, Completers, CompletionContext } from './completion.js';
 export type { Conditions } from './condition.js';
 export type { ContentAnnotations, ContentBlock, EmbeddedContents, Icon, InputRequiredResult } from './content.js';
+export { type DecisionAnswer, type DecisionPoint, type DecisionRequest, type EntryKind, policyInput } from './decision-point.js';
 export type { HandlerContext, LogLevel } from './handler-context.js';
 export type { Presentation } from './presentation.js';
 export type { PromptDefinition, PromptHandler, PromptMessage, PromptReturn } from './prompt.js';

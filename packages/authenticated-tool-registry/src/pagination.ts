@@ -8,29 +8,31 @@ export interface Page<Entry> {
 }
 
 /**
- * One page of the entries that pass `visible` (MCP 2026-07-28, server/utilities/pagination). A cursor
+ * One page of the entries that `visible` says yes to, asked in batches (MCP 2026-07-28, server/utilities/pagination). A cursor
  * holds the key of the page's last entry, so it stays good when entries come and go.
  *
  * @param entries - in the order of their keys.
  * @throws RpcError `invalid_params` for a cursor that no list of this kind gave out.
  */
-export function page<Entry extends { readonly key: string }>(
+export async function page<Entry extends { readonly key: string }>(
   kind: string,
   entries: readonly Entry[],
-  visible: (entry: Entry) => boolean,
+  visible: (entries: readonly Entry[]) => Promise<readonly boolean[]>,
   params: JsonObject,
   pageSize: number,
-): Page<Entry> {
+): Promise<Page<Entry>> {
   const after = params.cursor === undefined ? undefined : decodeCursor(kind, params.cursor);
+  const open = after === undefined ? entries : entries.filter((entry) => entry.key > after);
   const found: Entry[] = [];
-  for (const entry of entries) {
-    if (after !== undefined && entry.key <= after) continue;
-    if (!visible(entry)) continue;
-    const last = found[pageSize - 1];
-    if (last !== undefined) return { entries: found, nextCursor: encodeCursor(kind, last.key) };
-    found.push(entry);
+  // One more than the page holds tells whether there is a next one.
+  for (let at = 0; at < open.length && found.length <= pageSize; at += pageSize + 1) {
+    const batch = open.slice(at, at + pageSize + 1);
+    const shown = await visible(batch);
+    found.push(...batch.filter((_entry, index) => shown[index]));
   }
-  return { entries: found };
+  if (found.length <= pageSize) return { entries: found };
+  const shown = found.slice(0, pageSize);
+  return { entries: shown, nextCursor: encodeCursor(kind, (shown.at(-1) as Entry).key) };
 }
 
 function encodeCursor(kind: string, key: string): string {

@@ -44,6 +44,7 @@ export interface PromptEntry {
   readonly key: string;
   readonly definition: JsonObject;
   readonly access: AccessPolicy | undefined;
+  readonly takesArguments: boolean;
   readonly arguments: CompiledSchema | undefined;
   /** The names of the arguments, declared in the schema. */
   readonly argumentNames: readonly string[];
@@ -69,6 +70,7 @@ export function promptEntry(name: string, definition: PromptDefinition<Schema>, 
       ...(listed.length > 0 ? { arguments: listed } : {}),
     },
     access: ownPolicy(definition.access, `${at}.access`),
+    takesArguments: schema !== undefined,
     arguments: schema,
     argumentNames,
     completers: checkedCompleters(definition.complete, argumentNames, `${at}.complete`),

@@ -75,13 +75,13 @@ export class RegistryHandler {
     this.#checkExpiry(method, context);
     switch (method) {
       case 'tools/list':
-        return this.#requires('tools', method).#list('tools', tools, params, context);
+        return this.#requires('tools', method).#list('tools', method, tools, params, context);
       case 'tools/call':
         return this.#requires('tools', method).#callTool(params, context);
       case 'resources/list':
-        return this.#requires('resources', method).#list('resources', resources, params, context);
+        return this.#requires('resources', method).#list('resources', method, resources, params, context);
       case 'resources/templates/list':
-        return this.#requires('resources', method).#list('resourceTemplates', templates, params, context);
+        return this.#requires('resources', method).#list('resourceTemplates', method, templates, params, context);
       case 'resources/read':
         return this.#requires('resources', method).#readResource(params, context);
       case 'resources/subscribe':
@@ -92,7 +92,7 @@ export class RegistryHandler {
         // Giving something up needs no permission, and the answer tells nothing.
         return {};
       case 'prompts/list':
-        return this.#requires('prompts', method).#list('prompts', prompts, params, context);
+        return this.#requires('prompts', method).#list('prompts', method, prompts, params, context);
       case 'prompts/get':
         return this.#requires('prompts', method).#getPrompt(params, context);
       case 'completion/complete':
@@ -118,43 +118,47 @@ export class RegistryHandler {
     });
   }
 
-  #list(
+  async #list(
     kind: string,
+    method: string,
     catalog: Catalog<ToolEntry> | Catalog<ResourceEntry> | Catalog<ResourceTemplateEntry> | Catalog<PromptEntry>,
     params: JsonObject,
     context: RpcContext,
-  ): RpcResult {
-    const { gatekeeper, pageSize, listTtlMs } = this.#parts;
-    const { entries, nextCursor } = page<Entry>(
-      kind,
-      catalog.sorted,
-      (entry) => gatekeeper.decide(entry, context).allowed,
-      params,
-      pageSize,
-    );
+  ): Promise<RpcResult> {
+    const { gatekeeper, pageSize, listTtlMs, audit } = this.#parts;
+    let failure: string | undefined;
+    const visible = async (batch: readonly Entry[]) => {
+      const visibility = await gatekeeper.visible(batch, context);
+      failure ??= visibility.failure;
+      return visibility.visible;
+    };
+    const { entries, nextCursor } = await page<Entry>(kind, catalog.sorted, visible, params, pageSize);
+    if (failure !== undefined) audit.record({ type: 'list.failed', outcome: 'failed', target: method, reason: failure }, context);
     return {
       [kind]: entries.map((entry) => entry.definition),
       ...(nextCursor === undefined ? {} : { nextCursor }),
       // Private always: what is listed depends on who asks.
-      ...(eraOf(context.protocolVersion) === 'modern' ? { ttlMs: listTtlMs, cacheScope: 'private' } : {}),
+      ...(eraOf(context.protocolVersion) === 'modern' ? { ttlMs: failure === undefined ? listTtlMs : 0, cacheScope: 'private' } : {}),
     };
   }
 
   /** The entry, if the caller may use it. Every other way ends in the same error as for an entry that is not there. */
-  #guarded<E extends Entry>(entry: E | undefined, target: Target, context: RpcContext, args?: JsonObject): E {
-    const { kind, name, method } = target;
-    const decision = entry === undefined ? unknown(kind) : this.#parts.gatekeeper.decide(entry, context, args);
+  async #guarded<E extends Entry>(entry: E | undefined, target: Target, context: RpcContext): Promise<E> {
+    const decision = entry === undefined ? unknown(target.kind) : await this.#parts.gatekeeper.decide(entry, context);
     if (entry !== undefined && decision.allowed) return entry;
-    const { reason, scopes } = decision as Denial;
+    throw this.#denied(decision as Denial, target, context);
+  }
+
+  #denied({ reason, scopes }: Denial, { kind, name, method }: Target, context: RpcContext): RpcError {
     this.#parts.audit.record({ type: `${kind}.denied`, outcome: 'denied', target: name, reason, details: { method } }, context);
-    if (scopes !== undefined) throw insufficientScope(scopes.required, reason);
-    if (kind === 'resource') throw resourceNotFound(name, reason);
-    throw new RpcError('invalid_params', `Unknown ${kind}: ${clipped(name)}`, { auditReason: reason });
+    if (scopes !== undefined) return insufficientScope(scopes.required, reason);
+    if (kind === 'resource') return resourceNotFound(name, reason);
+    return new RpcError('invalid_params', `Unknown ${kind}: ${clipped(name)}`, { auditReason: reason });
   }
 
   async #callTool(params: JsonObject, context: RpcContext): Promise<RpcResult> {
     const name = text(params.name, 'name');
-    const tool = this.#guarded(this.#parts.catalogs.tools.get(name), { kind: 'tool', name, method: 'tools/call' }, context);
+    const tool = await this.#guarded(this.#parts.catalogs.tools.get(name), { kind: 'tool', name, method: 'tools/call' }, context);
     const args = argumentsOf(params);
     const { bounds, onError } = this.#parts;
     const admit = this.#admission(tool, context);
@@ -164,23 +168,29 @@ export class RegistryHandler {
   }
 
   /** Asks once more when the arguments are known. That the entry exists is no secret from who got this far. */
-  #admission({ kind, key, access }: Entry, context: RpcContext) {
+  #admission(entry: Entry, context: RpcContext) {
     return async (args: JsonObject): Promise<void> => {
-      const decision = this.#parts.gatekeeper.decide({ kind, key, access }, context, args);
+      const decision = await this.#parts.gatekeeper.admit(entry, context, args);
       if (decision.allowed) return;
-      throw new RefusedCall(`${kind}.denied`, 'forbidden', 'Not allowed with these arguments', { auditReason: decision.reason });
+      const { reason: auditReason, scopes } = decision;
+      const { code, message, data, headers } = scopes === undefined ? FORBIDDEN : insufficientScope(scopes.required, auditReason);
+      const options = { auditReason, ...(data === undefined ? {} : { data }), ...(headers === undefined ? {} : { headers }) };
+      throw new RefusedCall(`${entry.kind}.denied`, code, message, options);
     };
   }
 
   /** As for tools, but the URI is all there is: refused for its variables, it is one that does not exist. */
-  #readable(uri: string, method: string, context: RpcContext): Readable {
-    const resource = this.#find(uri);
-    return this.#guarded(resource, { kind: 'resource', name: uri, method }, context, resource?.arguments);
+  async #readable(uri: string, method: string, context: RpcContext): Promise<Readable> {
+    const target = { kind: 'resource', name: uri, method } as const;
+    const resource = await this.#guarded(this.#find(uri), target, context);
+    const decision = await this.#parts.gatekeeper.admit(resource, context, resource.arguments);
+    if (!decision.allowed) throw this.#denied(decision, target, context);
+    return resource;
   }
 
   async #readResource(params: JsonObject, context: RpcContext): Promise<RpcResult> {
     const uri = text(params.uri, 'uri');
-    const resource = this.#readable(uri, 'resources/read', context);
+    const resource = await this.#readable(uri, 'resources/read', context);
     return this.#run({ type: 'resource.read', target: uri }, params, context, (own) =>
       this.#hidingDetails('Reading the resource failed', async () => toReadOutcome(uri, resource, await resource.read(own), own)),
     );
@@ -188,7 +198,7 @@ export class RegistryHandler {
 
   async #getPrompt(params: JsonObject, context: RpcContext): Promise<RpcResult> {
     const name = text(params.name, 'name');
-    const prompt = this.#guarded(this.#parts.catalogs.prompts.get(name), { kind: 'prompt', name, method: 'prompts/get' }, context);
+    const prompt = await this.#guarded(this.#parts.catalogs.prompts.get(name), { kind: 'prompt', name, method: 'prompts/get' }, context);
     const args = argumentsOf(params);
     const { bounds } = this.#parts;
     const admit = this.#admission(prompt, context);
@@ -197,9 +207,9 @@ export class RegistryHandler {
     );
   }
 
-  #subscribe(params: JsonObject, context: RpcContext): RpcResult {
+  async #subscribe(params: JsonObject, context: RpcContext): Promise<RpcResult> {
     const uri = text(params.uri, 'uri');
-    this.#readable(uri, 'resources/subscribe', context);
+    await this.#readable(uri, 'resources/subscribe', context);
     this.#parts.audit.record({ type: 'resource.subscribe', outcome: 'allowed', target: uri }, context);
     return {};
   }
@@ -211,8 +221,8 @@ export class RegistryHandler {
     const { prompts, templates } = this.#parts.catalogs;
     const [completers, names] =
       kind === 'prompt'
-        ? pair(this.#guarded(prompts.get(key), { kind: 'prompt', name: key, method }, context))
-        : pair(this.#guarded(templates.get(key), { kind: 'resource', name: key, method }, context));
+        ? pair(await this.#guarded(prompts.get(key), { kind: 'prompt', name: key, method }, context))
+        : pair(await this.#guarded(templates.get(key), { kind: 'resource', name: key, method }, context));
     if (!names.includes(request.argument.name)) throw new RpcError('invalid_params', `argument.name: ${kind} has no such argument`);
     return this.#hidingDetails('Completing failed', () => complete(request, completers, context));
   }
@@ -276,6 +286,8 @@ function argumentsOf(params: JsonObject): JsonObject {
 function methodNotFound(method: string): RpcError {
   return new RpcError('method_not_found', `Method not found: ${clipped(method)}`);
 }
+
+const FORBIDDEN = new RpcError('forbidden', 'Not allowed with these arguments');
 
 /** RFC 6750, section 3.1; all scopes in one challenge (MCP 2026-07-28, basic/authorization, "Scope Challenge Handling"). */
 function insufficientScope(scopes: readonly string[], auditReason: string): RpcError {

@@ -1,5 +1,6 @@
 import type { AuditSink, Clock } from '@mcp-blocks/core';
 import type { Access } from './access-rule.js';
+import type { DecisionPoint } from './decision-point.js';
 
 /** A capability that a registry can declare. */
 export type RegistryCapability = 'tools' | 'resources' | 'prompts' | 'completions' | 'logging';
@@ -21,6 +22,10 @@ export interface AuthenticatedToolRegistryOptions {
   readonly defaultAccess?: Access | 'deny';
   /** For each role, the roles whose rights it has too: `{ admin: ['analyst'] }`. Default: no inheritance. */
   readonly roles?: Readonly<Record<string, readonly string[]>>;
+  /** A policy engine that has a say beside the rules: both must allow, and its failure denies. Default: none. */
+  readonly decisionPoint?: DecisionPoint;
+  /** How long the decision point may take for an answer, or for one batch; milliseconds, an integer from 1. Default: 2,000. */
+  readonly decisionTimeoutMs?: number;
   /**
    * Declared although nothing of the kind is registered yet; what is registered is declared anyway.
    * `logging` is declared only if named here, and lets `context.log` reach callers.

@@ -66,6 +66,7 @@ export interface ResourceEntry {
   readonly key: string;
   readonly definition: JsonObject;
   readonly access: AccessPolicy | undefined;
+  readonly takesArguments: boolean;
   readonly cacheHint: Required<CacheHint>;
   readonly mimeType: string | undefined;
   readonly read: ResourceReader;
@@ -91,7 +92,14 @@ export function resourceEntry(
 ): ResourceEntry {
   if (typeof uri !== 'string' || !SCHEME.test(uri)) throw new ConfigurationError('resource', `expected an absolute URI, got '${uri}'`);
   const common = commonEntry(`resource '${uri}'`, definition, read, defaultAccess);
-  return { kind: 'resource', key: uri, ...common, definition: { uri, ...pick(definition, [...SHOWN, 'size']) }, read };
+  return {
+    kind: 'resource',
+    key: uri,
+    takesArguments: false,
+    ...common,
+    definition: { uri, ...pick(definition, [...SHOWN, 'size']) },
+    read,
+  };
 }
 
 /** @throws ConfigurationError naming what is wrong with the registration. */
@@ -108,6 +116,7 @@ export function resourceTemplateEntry(
   return {
     kind: 'resource template',
     key: uriTemplate,
+    takesArguments: true,
     ...common,
     definition: { uriTemplate, ...pick(definition, SHOWN) },
     template,

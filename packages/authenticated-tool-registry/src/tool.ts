@@ -62,6 +62,7 @@ export interface ToolEntry {
   readonly key: string;
   readonly definition: JsonObject;
   readonly access: AccessPolicy | undefined;
+  readonly takesArguments: boolean;
   readonly input: CompiledSchema | undefined;
   readonly output: CompiledSchema | undefined;
   readonly handler: (args: never, context: HandlerContext) => unknown;
@@ -91,6 +92,7 @@ export function toolEntry(name: string, definition: ToolDefinition<Schema, Schem
       ...(output === undefined ? {} : { outputSchema: output.json }),
     },
     access: ownPolicy(definition.access, `${at}.access`),
+    takesArguments: input !== undefined,
     input,
     output,
     handler,

@@ -1,5 +1,5 @@
 import type { JsonObject, ServiceEvent } from '@mcp-blocks/core';
-import { testContext } from '@mcp-blocks/core/testing';
+import { settle, testContext } from '@mcp-blocks/core/testing';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { as, refusal, setUp } from './fixtures.js';
@@ -189,7 +189,7 @@ describe('registering and removing at run time', () => {
     let finish = () => {};
     registry.tool('t', {}, () => new Promise<string>((resolve) => (finish = () => resolve('done'))));
     const call = ask('tools/call', { name: 't' }, as({}));
-    await Promise.resolve();
+    await settle();
     registry.removeTool('t');
     expect((await refusal(ask('tools/call', { name: 't' }))).code).toBe('invalid_params');
     finish();

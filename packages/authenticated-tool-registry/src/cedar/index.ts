@@ -1,0 +1,1 @@
+export { CedarDecisionPoint, type CedarDecisionPointOptions } from './cedar-decision-point.js';

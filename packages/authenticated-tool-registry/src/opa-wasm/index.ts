@@ -1,0 +1,1 @@
+export { OpaWasmDecisionPoint, type OpaWasmDecisionPointOptions } from './opa-wasm-decision-point.js';

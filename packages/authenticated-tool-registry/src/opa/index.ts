@@ -1,0 +1,1 @@
+export { OpaDecisionPoint, type OpaDecisionPointOptions } from './opa-decision-point.js';
