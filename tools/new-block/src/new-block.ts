@@ -50,7 +50,7 @@ export function newBlock(root: string, { name, layer, description }: NewBlock): 
   };
   const files: Record<string, string> = {
     'package.json': json(manifest),
-    'tsconfig.json': json({
+    'tsconfig.json': compactJson({
       extends: '../../tsconfig.base.json',
       compilerOptions: { rootDir: 'src', outDir: 'dist', tsBuildInfoFile: 'dist/.tsbuildinfo' },
       include: ['src'],
@@ -82,6 +82,9 @@ export function newBlock(root: string, { name, layer, description }: NewBlock): 
 }
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
+
+/** As `json`, with lists of one text on one line, where the formatter wants them in any file but package.json. */
+const compactJson = (value: unknown) => json(value).replaceAll(/\[\n\s+("[^"\n]*")\n\s+\]/g, '[$1]');
 
 function source(camel: string, description: string): string {
   return `import type { RpcMiddleware } from '@mcp-blocks/core';

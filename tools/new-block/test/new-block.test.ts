@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,6 +30,14 @@ it('writes a package and enters it where the project keeps its lists', () => {
   expect(read('tools/layers/src/layers.ts')).toMatch(/'distributed-mcp-pattern': 2,\n {2}'session-replay': 1,\n\};/);
   expect(read('packages/session-replay/src/session-replay.ts')).toContain('export function sessionReplay()');
   expect(read('.changeset/new-session-replay.md')).toContain("'@mcp-blocks/session-replay': minor");
+});
+
+it('writes what the formatter would leave as it is', () => {
+  newBlock(root, { name: 'session-replay', layer: 1, description: 'Replays sessions.' });
+  cpSync(join(REPOSITORY, 'biome.json'), join(root, 'biome.json'));
+  const biome = join(REPOSITORY, 'node_modules/.bin/biome');
+  const { stderr, status } = spawnSync(biome, ['ci', '--error-on-warnings', '--vcs-enabled=false', '.'], { cwd: root, encoding: 'utf8' });
+  expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
 });
 
 it.each(['Session', 'session_replay', '-a', '../a', ''])('refuses the name %j', (name) => {
