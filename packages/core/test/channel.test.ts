@@ -247,4 +247,20 @@ describe('change events', () => {
     await expect(legacy.client.subscribeResource({ uri })).rejects.toMatchObject({ message: expect.stringContaining('Unknown resource') });
     await legacy.client.close();
   });
+
+  it('can be asked for of 1,000 resources at a time, and no more', async () => {
+    const { service } = eventful();
+    const uris = Array.from({ length: 1001 }, (_unused, index) => `file:///${index}`);
+    const modern = await connect(service);
+    await expect(modern.client.listen({ resourceSubscriptions: uris })).rejects.toMatchObject({
+      message: expect.stringContaining('At most 1000'),
+    });
+    await modern.client.close();
+    const legacy = await connect(service, {}, 'legacy');
+    await Promise.all(uris.slice(0, 1000).map((each) => legacy.client.subscribeResource({ uri: each })));
+    await expect(legacy.client.subscribeResource({ uri: uris[1000]! })).rejects.toMatchObject({ code: -32602 });
+    await legacy.client.unsubscribeResource({ uri: uris[0]! });
+    await legacy.client.subscribeResource({ uri: uris[1000]! });
+    await legacy.client.close();
+  });
 });

@@ -5,6 +5,7 @@ import type { RpcContext, RpcResult, TraceContext } from '../rpc.js';
 import type { RpcService, ServiceEvent } from '../service.js';
 import { toWireError } from '../wire.js';
 import { type Connection, carriedConnection, connectionOf } from './connection.js';
+import { MAX_RESOURCE_SUBSCRIPTIONS, tooManySubscriptions } from './subscriptions.js';
 
 /** The request methods a service must answer for each capability it declares. */
 const METHODS: Readonly<Record<string, readonly string[]>> = {
@@ -82,10 +83,15 @@ function bind(mcp: McpServer, service: RpcService, opened: Connection, era: 'mod
   if ((capabilities.resources as JsonObject | undefined)?.subscribe === true) {
     for (const method of ['resources/subscribe', 'resources/unsubscribe'] as const) {
       server.setRequestHandler(method, async (request, context) => {
-        await answer(method, request.params as JsonObject, context);
         const uris = subscriptions(mcp);
-        if (method === 'resources/subscribe') uris.add(request.params.uri);
-        else uris.delete(request.params.uri);
+        const { uri } = request.params;
+        if (method === 'resources/subscribe' && uris.size >= MAX_RESOURCE_SUBSCRIPTIONS && !uris.has(uri)) {
+          const wire = toWireError(tooManySubscriptions());
+          throw new ProtocolError(wire.code, wire.message, wire.data);
+        }
+        await answer(method, request.params as JsonObject, context);
+        if (method === 'resources/subscribe') uris.add(uri);
+        else uris.delete(uri);
         return {};
       });
     }

@@ -1,22 +1,35 @@
+import { RpcError } from '../errors.js';
 import { isJsonObject } from '../json.js';
 import { MODERN_PROTOCOL_VERSION } from '../protocol.js';
 import type { RpcService } from '../service.js';
 import type { Connection } from './connection.js';
+
+/** Most resources one connection, or one `subscriptions/listen`, may subscribe to. */
+export const MAX_RESOURCE_SUBSCRIPTIONS = 1000;
 
 /**
  * Asks the service whether the caller may subscribe to each resource a `subscriptions/listen` names. The
  * SDK's entries serve that method themselves, so the service is asked with `resources/subscribe`, which
  * it answers with the decision it uses for `resources/read`.
  *
- * @throws RpcError as the service's handler does for the first resource it refuses.
+ * @param signal - aborts when the caller is gone: the remaining resources are not asked about.
+ * @throws RpcError as the service's handler does for the first resource it refuses, `invalid_params` for
+ * more than 1,000 resources, `cancelled` when the signal aborts.
  */
-export async function authorizeListen(service: RpcService, params: unknown, connection: Connection): Promise<void> {
+export async function authorizeListen(
+  service: RpcService,
+  params: unknown,
+  connection: Connection,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<void> {
   const resources = service.info.capabilities.resources;
   if (!isJsonObject(resources) || resources.subscribe !== true) return;
   const filter = isJsonObject(params) && isJsonObject(params.notifications) ? params.notifications : undefined;
   const uris = filter?.resourceSubscriptions;
   if (!Array.isArray(uris)) return;
+  if (uris.length > MAX_RESOURCE_SUBSCRIPTIONS) throw tooManySubscriptions();
   for (const uri of uris) {
+    if (signal.aborted) throw new RpcError('cancelled', 'The client is gone');
     if (typeof uri !== 'string') continue;
     await service.handler(
       { method: 'resources/subscribe', params: { uri } },
@@ -24,10 +37,14 @@ export async function authorizeListen(service: RpcService, params: unknown, conn
         principal: connection.principal,
         transport: connection.transport,
         protocolVersion: MODERN_PROTOCOL_VERSION,
-        signal: new AbortController().signal,
+        signal,
         ...(connection.remoteAddress === undefined ? {} : { remoteAddress: connection.remoteAddress }),
         notify: () => Promise.resolve(),
       },
     );
   }
+}
+
+export function tooManySubscriptions(): RpcError {
+  return new RpcError('invalid_params', `At most ${MAX_RESOURCE_SUBSCRIPTIONS} resources can be subscribed to at a time`);
 }

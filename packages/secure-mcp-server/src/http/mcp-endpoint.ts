@@ -81,7 +81,7 @@ export class McpEndpoint {
     const isListen = isJsonRpcRequest(message) && message.method === 'subscriptions/listen';
     if (isListen) {
       try {
-        await authorizeListen(this.#service, message.params, connection);
+        await authorizeListen(this.#service, message.params, connection, request.signal);
       } catch (error) {
         return { response: refusalResponse(error, id), kind: 'call' };
       }
