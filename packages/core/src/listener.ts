@@ -1,6 +1,7 @@
 import type { AuditEvent } from './audit.js';
 import type { Clock } from './clock.js';
 import type { AuthenticationRequest, Principal } from './identity.js';
+import type { JsonObject } from './json.js';
 import type { RpcService } from './service.js';
 
 /** What a server gives the listeners it starts. */
@@ -27,6 +28,8 @@ export interface ListenerHost {
   ready?(): boolean;
   /** Whether one more connection fits the server's limit; a listener closes the one it is asked about if not. Absent: always. */
   hasCapacity?(): boolean;
+  /** The document that anyone may read at this URL path over HTTP, such as OAuth metadata (RFC 9728). Absent: there are none. */
+  document?(path: string): JsonObject | undefined;
   /** Tells the server that this listener has ended by itself: its one peer, such as stdio's, is gone. */
   ended?(): void;
 }

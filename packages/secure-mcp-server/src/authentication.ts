@@ -18,6 +18,8 @@ export interface AuthenticationChainOptions {
   /** Told of every refusal. */
   onFailure(failure: { readonly transport: string; readonly remoteAddress?: string; readonly reason: string }): void;
   onError(error: Error): void;
+  /** Completes the challenge of a refusal. Default: it stays as it is. */
+  challenge?(error: unknown): unknown;
 }
 
 /** Headers that carry credentials. A caller who sends one is never taken for an anonymous one. */
@@ -35,7 +37,8 @@ export class AuthenticationChain {
     try {
       return await this.#ask(request);
     } catch (error) {
-      throw this.#refuse(request, error);
+      const refusal = this.#refuse(request, error);
+      throw this.#options.challenge?.(refusal) ?? refusal;
     }
   }
 

@@ -9,6 +9,8 @@ export { HttpListener, http } from './http/listener.js';
 export type { HttpOptions, TlsOptions } from './http/options.js';
 export type { SessionOptions } from './http/sessions.js';
 export type { ServerLimits } from './limits.js';
+export { type IntrospectionOptions, introspection } from './oauth/introspection.js';
+export { OAuthResourceServer, type OAuthResourceServerOptions, oauthResourceServer } from './oauth/resource-server.js';
 export { SecureMCPServer, type SecureMCPServerOptions, type ServerMetrics } from './secure-mcp-server.js';
 export type { RequestEvent, ServerEvents, ServerStatus } from './server-events.js';
 export { type StdioOptions, stdio } from './stdio.js';

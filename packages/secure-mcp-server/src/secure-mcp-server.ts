@@ -16,6 +16,7 @@ import { AuthenticationChain } from './authentication.js';
 import { settledWithin } from './deadline.js';
 import { HttpListener } from './http/listener.js';
 import { resolveLimits, type ServerLimits } from './limits.js';
+import { OAuthResourceServer } from './oauth/resource-server.js';
 import { RequestMonitor } from './request-monitor.js';
 import { requestTimeout } from './request-timeout.js';
 import type { ServerEvents, ServerStatus } from './server-events.js';
@@ -82,6 +83,8 @@ export class SecureMCPServer {
     if (authenticators.length === 0 && !allowAnonymous) {
       throw new ConfigurationError('authenticators', 'expected at least one, or allowAnonymous: true to let everybody in');
     }
+    const [resource, ...others] = authenticators.filter((authenticator) => authenticator instanceof OAuthResourceServer);
+    if (others.length > 0) throw new ConfigurationError('authenticators', 'expected at most one OAuth resource server');
     const limits = resolveLimits(options.limits);
     this.#listeners = listeners;
     this.#clock = clock;
@@ -104,6 +107,7 @@ export class SecureMCPServer {
       clock,
       audit: record,
       onError,
+      ...(resource === undefined ? {} : { challenge: (error: unknown) => resource.challenge(error) }),
       onFailure: (failure) => {
         this.#authFailures += 1;
         this.#events.emit('authFailure', failure);
@@ -111,6 +115,7 @@ export class SecureMCPServer {
     });
     const service = wrap(options.service, [
       this.#monitor.middleware,
+      ...(resource === undefined ? [] : [resource.middleware]),
       requestTimeout(limits.requestTimeoutMs, clock),
       ...(options.middleware ?? []),
     ]);
@@ -121,6 +126,7 @@ export class SecureMCPServer {
       service,
       clock,
       authenticate: (request) => chain.authenticate(request),
+      ...(resource === undefined ? {} : { document: (path: string) => resource.document(path) }),
       audit: record,
       onError,
       connection: (change) => {

@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs';
 import jsonwebtoken from 'jsonwebtoken';
 import { expect, it, onTestFinished } from 'vitest';
+import { oauth } from './readme/oauth.js';
 import { sessionTable } from './readme/session-table.js';
 import { connectHttp } from './support/clients.js';
 import { callTool, SECRET, startHttp, testService } from './support/server.js';
 
 const read = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8');
 
-it.each(['orders', 'session-table'])("the README's example %s is the program that is tested here", (name) => {
+it.each(['orders', 'oauth', 'session-table'])("the README's example %s is the program that is tested here", (name) => {
   expect(read('../README.md')).toContain(`\`\`\`ts\n${read(`./readme/${name}.ts`)}\`\`\``);
 });
 
@@ -33,4 +34,12 @@ it('an authenticator of one’s own is one function', async () => {
   expect(await (await call('s1')).text()).toContain('ada');
   expect((await call('s2')).status).toBe(401);
   expect(audit.events.at(-1)).toMatchObject({ type: 'auth.failed', reason: 'unknown session' });
+});
+
+it('the OAuth example tells clients where its metadata is', async () => {
+  const { url } = await startHttp({ service: testService().service, authenticators: [oauth] });
+  expect((await fetch(url, { method: 'POST' })).headers.get('www-authenticate')).toContain(`resource_metadata="${oauth.metadataUrl}"`);
+  expect(await (await fetch(new URL(new URL(oauth.metadataUrl).pathname, url))).json()).toMatchObject({
+    resource: 'https://mcp.example.com/mcp',
+  });
 });

@@ -65,7 +65,7 @@ export class JsonEndpoint {
 }
 
 /** @throws ConfigurationError unless `value` is a URL that credentials and keys may travel to and from. */
-function safeUrl(option: string, value: string): string {
+export function safeUrl(option: string, value: string): string {
   const url = URL.parse(value);
   const loopback = url !== null && isLoopbackAddress(url.hostname.replace(/^\[|\]$/g, ''));
   if (url === null || !(url.protocol === 'https:' || (url.protocol === 'http:' && loopback))) {

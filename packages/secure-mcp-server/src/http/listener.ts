@@ -4,6 +4,7 @@ import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
   type Clock,
+  ConfigurationError,
   isRpcError,
   type JsonRpcMessage,
   type Listener,
@@ -17,10 +18,14 @@ import { RequestGuard } from '@mcp-blocks/core/node';
 import { isJsonContentType } from '@modelcontextprotocol/server';
 import { settledWithin } from '../deadline.js';
 import { atTime } from '../expiry.js';
+import type { MetricsSource } from '../metrics-page.js';
 import { readBody } from './body.js';
+import { clientAddress } from './client-address.js';
+import { documentResponse } from './documents.js';
 import { type Exchange, Exchanges } from './exchanges.js';
 import { healthResponse } from './health.js';
 import { type McpAnswer, McpEndpoint } from './mcp-endpoint.js';
+import { metricsResponse } from './metrics-response.js';
 import { sendResponse, toWebRequest } from './node-web.js';
 import { type HttpOptions, type ResolvedHttpOptions, resolveHttpOptions } from './options.js';
 import { HttpRefusal, refusalResponse } from './refusal.js';
@@ -75,7 +80,12 @@ export class HttpListener implements Listener {
     return this.#running?.endpoint.sessionCount ?? 0;
   }
 
-  async listen(host: ListenerHost): Promise<void> {
+  /** @throws ConfigurationError when there is a page of metrics, and the host has no metrics to show on it. */
+  async listen(host: ListenerHost & { readonly metricsSource?: MetricsSource }): Promise<void> {
+    const { metrics } = this.#options;
+    if (metrics !== undefined && host.metricsSource === undefined) {
+      throw new ConfigurationError('http.metrics', 'only a SecureMCPServer has metrics to show');
+    }
     this.#draining = false;
     const { tls, headersTimeoutMs, bodyTimeoutMs, keepAliveTimeoutMs, upgrades } = this.#options;
     const limits = {
@@ -109,6 +119,7 @@ export class HttpListener implements Listener {
       });
     });
     this.#running = running;
+    if (host.metricsSource !== undefined) running.stopMetrics = metrics?.observe(host.metricsSource);
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -135,6 +146,7 @@ export class HttpListener implements Listener {
     this.#running = undefined;
     this.#draining = true;
     running.cut.abort();
+    running.stopMetrics?.();
     const closed = closeServer(running);
     await Promise.all([running.endpoint.close(), ...this.#options.upgrades.map((upgrade) => upgrade.close())]);
     running.server.closeAllConnections();
@@ -186,6 +198,10 @@ export class HttpListener implements Listener {
     const path = (request.url ?? '/').split('?', 1)[0] as string;
     const health = healthResponse(path, !this.#draining && host.ready?.() !== false);
     if (health !== undefined) return health;
+    const { metrics, trustedProxies } = this.#options;
+    if (metrics !== undefined && path === metrics.path) return metricsResponse(metrics, request, trustedProxies);
+    const document = host.document?.(path);
+    if (document !== undefined) return documentResponse(request.method ?? '', document);
     if (this.#exchanges.openOn(request.socket) > host.maxInFlight) {
       throw new RpcError('unavailable', 'Too many requests are in progress on this connection');
     }
@@ -195,7 +211,7 @@ export class HttpListener implements Listener {
     const method = request.method ?? '';
     if (!METHODS.includes(method))
       throw new HttpRefusal(405, 'invalid_request', `${method} is not a method of MCP`, { allow: METHODS.join(', ') });
-    const remoteAddress = request.socket.remoteAddress;
+    const remoteAddress = clientAddress(request, trustedProxies);
     const from = { transport: this.name, ...(remoteAddress === undefined ? {} : { remoteAddress }) };
     const principal = await host.authenticate({ ...from, header: (name) => headerOf(request, name) });
     let message: JsonRpcMessage | undefined;
@@ -217,7 +233,7 @@ export class HttpListener implements Listener {
   #refuse({ host, clock }: Running, request: IncomingMessage, error: unknown): Response {
     if (!isRpcError(error)) host.onError(error instanceof Error ? error : new Error(String(error)));
     if (isRpcError(error) && (error.code === 'forbidden' || error.code === 'payload_too_large')) {
-      const remoteAddress = request.socket.remoteAddress;
+      const remoteAddress = clientAddress(request, this.#options.trustedProxies);
       host.audit({
         type: 'request.refused',
         time: clock.now(),
@@ -280,6 +296,8 @@ interface Running {
   readonly endpoint: McpEndpoint;
   /** Aborts when the listener is closed, whatever it was waiting for. */
   readonly cut: AbortController;
+  /** Ends the observation by the page of metrics. */
+  stopMetrics?: (() => void) | undefined;
   /** Resolves when the port and every connection are closed. Set when closing has begun. */
   closed?: Promise<void>;
 }
