@@ -7,7 +7,7 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
-    // Real Redis and etcd for every run; about half a second.
+    // Real Redis, etcd and PostgreSQL for every run; one to two seconds.
     globalSetup: ['./tools/services/src/vitest-setup.ts'],
     include: ['packages/*/test/**/*.test.ts', 'apps/*/test/**/*.test.ts', 'tools/*/test/**/*.test.ts'],
     testTimeout: 20_000,

@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 
-export type ServiceName = 'redis' | 'etcd';
+export type ServiceName = 'redis' | 'etcd' | 'postgres';
 
 /** What it takes to run one kind of server. */
 export interface ServiceDefinition {
@@ -16,7 +16,13 @@ export interface ServiceDefinition {
   /** The command line after the executable. `port` is what clients use, `sidePort` one more free port. */
   args(place: { readonly host: string; readonly port: number; readonly sidePort: number; readonly dataDir: string }): string[];
   /** The same inside a container, where the server listens on its usual port. */
-  readonly docker: { readonly port: number; readonly dataDir: string };
+  readonly docker: { readonly port: number; readonly dataDir: string; readonly env?: readonly string[] };
+  /** A program beside the executable that has to run first, and its arguments. A container does that itself. */
+  readonly prepare?: { readonly program: string; args(dataDir: string): string[] };
+  /** The user to run as where we are root, because the server refuses to be root. */
+  readonly unprivilegedUser?: string;
+  /** What ends it without waiting for its clients. Default: SIGTERM. */
+  readonly stopSignal?: NodeJS.Signals;
   /** Resolves with true once the server answers. */
   answers(port: number): Promise<boolean>;
 }
@@ -75,5 +81,47 @@ const etcd: ServiceDefinition = {
   },
 };
 
-export const DEFINITIONS: Readonly<Record<ServiceName, ServiceDefinition>> = { redis, etcd };
-export const SERVICE_NAMES: readonly ServiceName[] = ['redis', 'etcd'];
+/** The start of PostgreSQL's protocol 3.0: who wants in where. */
+const STARTUP = Buffer.from('\0\x03\0\0user\0postgres\0database\0postgres\0\0', 'latin1');
+
+const postgres: ServiceDefinition = {
+  name: 'postgres',
+  variable: 'MCP_BLOCKS_POSTGRES_URL',
+  executable: 'postgres',
+  debianPackage: 'postgresql',
+  dockerImage: 'postgres:15',
+  manualInstall: 'Debian/Ubuntu: apt-get install postgresql; macOS: brew install postgresql@15',
+  url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`,
+  args: ({ host, port, dataDir }) => [
+    ...['-D', `${dataDir}/data`, '-p', String(port), '-h', host],
+    // A container's own start-up script looks for the socket at its usual place.
+    ...(host === '127.0.0.1' ? ['-k', dataDir] : []),
+    // Nothing here outlives the tests.
+    ...['-c', 'fsync=off', '-c', 'max_connections=50'],
+  ],
+  docker: { port: 5432, dataDir: '/var/lib/postgresql', env: ['POSTGRES_HOST_AUTH_METHOD=trust'] },
+  prepare: {
+    program: 'initdb',
+    args: (dataDir) => ['-D', `${dataDir}/data`, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'],
+  },
+  unprivilegedUser: 'postgres',
+  stopSignal: 'SIGINT',
+  answers: (port) =>
+    new Promise((resolve) => {
+      const length = Buffer.alloc(4);
+      length.writeInt32BE(STARTUP.length + 4);
+      const socket = connect({ host: '127.0.0.1', port }, () => socket.write(Buffer.concat([length, STARTUP])));
+      const finish = (answered: boolean) => {
+        socket.destroy();
+        resolve(answered);
+      };
+      socket.setTimeout(1000, () => finish(false));
+      // R: an answer to who we are; while it starts up it sends E, an error.
+      socket.once('data', (data) => finish(data.toString('latin1').startsWith('R')));
+      socket.once('error', () => finish(false));
+      socket.once('close', () => resolve(false));
+    }),
+};
+
+export const DEFINITIONS: Readonly<Record<ServiceName, ServiceDefinition>> = { redis, etcd, postgres };
+export const SERVICE_NAMES: readonly ServiceName[] = ['redis', 'etcd', 'postgres'];

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { ServiceDefinition } from './definitions.ts';
 
@@ -19,12 +19,24 @@ export interface Machine {
 
 export const thisMachine: Machine = {
   // Debian keeps daemons in sbin, which is not on everybody's PATH.
-  searchPath: [process.env['PATH'] ?? '', '/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/opt/homebrew/bin'].join(delimiter),
+  get searchPath() {
+    return [process.env['PATH'] ?? '', '/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/opt/homebrew/bin', ...postgresFolders()].join(
+      delimiter,
+    );
+  },
   platform: process.platform,
   succeeds: (command, args) => spawnSync(command, [...args], { stdio: 'ignore', timeout: 300_000 }).status === 0,
   isRoot: process.getuid?.() === 0,
   log: (line) => process.stderr.write(`${line}\n`),
 };
+
+/** Debian keeps one folder a version; the newest first. */
+function postgresFolders(): string[] {
+  const root = '/usr/lib/postgresql';
+  if (!existsSync(root)) return [];
+  const versions = readdirSync(root).sort((a, b) => Number(b) - Number(a));
+  return versions.map((version) => join(root, version, 'bin'));
+}
 
 /**
  * Installs the package without leaving its daemon running: policy-rc.d is Debian's own switch for that

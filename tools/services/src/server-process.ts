@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chownSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServiceDefinition } from './definitions.ts';
 import { freePorts } from './free-ports.ts';
@@ -10,7 +10,7 @@ import type { Launcher } from './launcher.ts';
 /** A running server of ours. */
 export interface ServerProcess {
   readonly url: string;
-  /** Ends it (SIGTERM, SIGKILL after 2 s) and removes its data. Idempotent. */
+  /** Ends it (SIGTERM or what it asks for, SIGKILL after 2 s) and removes its data. Idempotent. */
   stop(): Promise<void>;
 }
 
@@ -33,9 +33,19 @@ async function startOnce(definition: ServiceDefinition, launcher: Launcher): Pro
   const [port, sidePort] = (await freePorts(2)) as [number, number];
   const dataDir = mkdtempSync(join(tmpdir(), `mcp-blocks-${definition.name}-`));
   const container = launcher.kind === 'docker' ? `mcp-blocks-${definition.name}-${port}` : undefined;
+  const identity = launcher.kind === 'executable' ? identityFor(definition) : {};
+  if (identity.uid !== undefined) chownSync(dataDir, identity.uid, identity.gid);
+  if (launcher.kind === 'executable' && definition.prepare !== undefined) {
+    try {
+      await prepare(join(dirname(launcher.path), definition.prepare.program), definition.prepare.args(dataDir), identity);
+    } catch (error) {
+      rmSync(dataDir, { recursive: true, force: true });
+      throw error;
+    }
+  }
   const child =
     launcher.kind === 'executable'
-      ? spawn(launcher.path, definition.args({ host: '127.0.0.1', port, sidePort, dataDir }), quiet)
+      ? spawn(launcher.path, definition.args({ host: '127.0.0.1', port, sidePort, dataDir }), { ...quiet, ...identity })
       : spawn('docker', dockerArgs(definition, container as string, port), quiet);
 
   let output = '';
@@ -55,7 +65,7 @@ async function startOnce(definition: ServiceDefinition, launcher: Launcher): Pro
   const stop = () =>
     (stopping ??= (async () => {
       if (container !== undefined) spawnSync('docker', ['rm', '-f', container], { stdio: 'ignore' });
-      if (ended === undefined) child.kill('SIGTERM');
+      if (ended === undefined) child.kill(definition.stopSignal ?? 'SIGTERM');
       const timer = setTimeout(() => child.kill('SIGKILL'), 2000);
       await exited;
       clearTimeout(timer);
@@ -79,12 +89,44 @@ async function startOnce(definition: ServiceDefinition, launcher: Launcher): Pro
   return { url: definition.url(port), stop };
 }
 
+interface Identity {
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+/** Who to run the server as: ourselves, unless we are root and it refuses that. */
+function identityFor({ unprivilegedUser }: ServiceDefinition): Identity {
+  if (unprivilegedUser === undefined || process.getuid?.() !== 0) return {};
+  for (const user of [unprivilegedUser, 'nobody']) {
+    const [uid, gid] = ['-u', '-g'].map((which) => spawnSync('id', [which, user], { encoding: 'utf8' }).stdout?.trim());
+    if (uid && gid) return { uid: Number(uid), gid: Number(gid) };
+  }
+  throw new Error(`There is no user ${unprivilegedUser} or nobody to run the server as`);
+}
+
+function prepare(program: string, args: readonly string[], identity: Identity): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, [...args], { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/', ...identity });
+    let output = '';
+    child.stderr.on('data', (chunk: Buffer) => {
+      output = (output + chunk.toString()).slice(-2000);
+    });
+    child.once('error', reject);
+    child.once('exit', (code, signal) => {
+      if (code === 0) resolve();
+      else reject(new Error(`${program} ended with ${code ?? signal}\n${output}`));
+    });
+  });
+}
+
 const quiet = { stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'], detached: true };
 
 function dockerArgs(definition: ServiceDefinition, container: string, port: number): string[] {
   const inside = definition.docker;
   return [
-    ...['run', '--rm', '--name', container, '--publish', `127.0.0.1:${port}:${inside.port}`, definition.dockerImage],
+    ...['run', '--rm', '--name', container, '--publish', `127.0.0.1:${port}:${inside.port}`],
+    ...(inside.env ?? []).flatMap((variable) => ['--env', variable]),
+    definition.dockerImage,
     definition.executable,
     ...definition.args({ host: '0.0.0.0', port: inside.port, sidePort: inside.port + 1, dataDir: inside.dataDir }),
   ];

@@ -4,7 +4,7 @@ import { type ServerProcess, startServer } from './server-process.ts';
 
 /** Servers that are up. */
 export interface RunningServices {
-  /** `MCP_BLOCKS_REDIS_URL` and `MCP_BLOCKS_ETCD_URL`, as far as they were asked for. */
+  /** `MCP_BLOCKS_REDIS_URL`, `MCP_BLOCKS_ETCD_URL` and `MCP_BLOCKS_POSTGRES_URL`, as far as they were asked for. */
   readonly env: Readonly<Record<string, string>>;
   /** Stops what was started here and removes its data. Idempotent. */
   stop(): Promise<void>;

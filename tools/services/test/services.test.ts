@@ -26,14 +26,15 @@ it('gives different ports', async () => {
   expect(new Set(ports).size).toBe(20);
 });
 
-it('starts both servers, each answering at the URL it is announced with, and leaves nothing behind', async () => {
-  const services = await startServices(['redis', 'etcd'], {});
-  const { MCP_BLOCKS_REDIS_URL: redis, MCP_BLOCKS_ETCD_URL: etcd } = services.env;
+it('starts the servers, each answering at the URL it is announced with, and leaves nothing behind', async () => {
+  const services = await startServices(['redis', 'etcd', 'postgres'], {});
+  const { MCP_BLOCKS_REDIS_URL: redis, MCP_BLOCKS_ETCD_URL: etcd, MCP_BLOCKS_POSTGRES_URL: postgres } = services.env;
   expect(await DEFINITIONS.redis.answers(Number(new URL(redis!).port))).toBe(true);
   expect(await DEFINITIONS.etcd.answers(Number(new URL(etcd!).port))).toBe(true);
+  expect(await DEFINITIONS.postgres.answers(Number(new URL(postgres!).port))).toBe(true);
   await services.stop();
   await services.stop();
-  expect([await portOpen(redis!), await portOpen(etcd!)]).toEqual([false, false]);
+  expect([await portOpen(redis!), await portOpen(etcd!), await portOpen(postgres!)]).toEqual([false, false, false]);
 });
 
 it('uses a server given in the environment and starts none', async () => {
