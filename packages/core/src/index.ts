@@ -34,4 +34,5 @@ export { type RpcService, type ServiceEvent, ServiceEventEmitter, type ServiceEv
 export type { Lock, SetOptions, StateStore } from './state.js';
 export { stateArguments } from './state-arguments.js';
 export { StaticDiscovery } from './static-discovery.js';
+export { methodLabel, TELEMETRY } from './telemetry.js';
 export { fromWireError, toWireError, type WireError } from './wire.js';

@@ -7,7 +7,9 @@ import {
   type RpcMiddleware,
   type RpcRequest,
 } from '@mcp-blocks/core';
+import { LatencyHistogram } from './latency-histogram.js';
 import type { ServerEvents } from './server-events.js';
+import { Throughput } from './throughput.js';
 
 /** The failures that are the server's, not the caller's. */
 const SERVER_FAULTS: ReadonlySet<RpcErrorCode> = new Set([
@@ -24,6 +26,8 @@ export class RequestMonitor {
   rateLimitHits = 0;
   errors = 0;
   inFlight = 0;
+  readonly latency = new LatencyHistogram();
+  readonly throughput: Throughput;
   readonly #clock: Clock;
   readonly #events: Events<ServerEvents>;
   readonly #onError: (error: Error) => void;
@@ -31,6 +35,7 @@ export class RequestMonitor {
 
   constructor(clock: Clock, events: Events<ServerEvents>, onError: (error: Error) => void) {
     this.#clock = clock;
+    this.throughput = new Throughput(clock);
     this.#events = events;
     this.#onError = onError;
   }
@@ -70,11 +75,14 @@ export class RequestMonitor {
   }
 
   #emit(request: RpcRequest, context: RpcContext, startedAt: number, errorCode?: string): void {
+    const durationMs = this.#clock.now() - startedAt;
+    this.latency.record(durationMs);
+    this.throughput.record();
     this.#events.emit('request', {
       method: request.method,
       principal: context.principal.id,
       transport: context.transport,
-      durationMs: this.#clock.now() - startedAt,
+      durationMs,
       ...(errorCode === undefined ? {} : { errorCode }),
     });
   }

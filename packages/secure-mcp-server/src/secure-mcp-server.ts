@@ -16,6 +16,7 @@ import { AuthenticationChain } from './authentication.js';
 import { settledWithin } from './deadline.js';
 import { HttpListener } from './http/listener.js';
 import { resolveLimits, type ServerLimits } from './limits.js';
+import type { MetricsSource, ServerMetrics } from './metrics-page.js';
 import { OAuthResourceServer } from './oauth/resource-server.js';
 import { RequestMonitor } from './request-monitor.js';
 import { requestTimeout } from './request-timeout.js';
@@ -41,21 +42,6 @@ export interface SecureMCPServerOptions {
   readonly onError?: (error: Error) => void;
 }
 
-/** Counters since construction, and what is open now. */
-export interface ServerMetrics {
-  /** Milliseconds since the server was last started; 0 when it is not running. */
-  readonly uptimeMs: number;
-  /** Requests that reached the service or its middleware. */
-  readonly totalRequests: number;
-  /** Callers refused for their credentials, or for want of any. */
-  readonly authFailures: number;
-  /** Requests that failed with `rate_limited`. */
-  readonly rateLimitHits: number;
-  readonly activeConnections: number;
-  /** Requests that failed by a fault of the server or what is behind it. */
-  readonly errors: number;
-}
-
 /** Serves one service over several listeners, to authenticated callers, within limits. */
 export class SecureMCPServer {
   readonly #listeners: readonly Listener[];
@@ -64,7 +50,7 @@ export class SecureMCPServer {
   readonly #monitor: RequestMonitor;
   readonly #record: (event: AuditEvent) => void;
   readonly #name: string;
-  readonly #host: ListenerHost;
+  readonly #host: ListenerHost & { readonly metricsSource: MetricsSource };
   #status: ServerStatus = 'created';
   #startedAt = 0;
   #authFailures = 0;
@@ -125,6 +111,7 @@ export class SecureMCPServer {
       ...limits,
       service,
       clock,
+      metricsSource: this,
       authenticate: (request) => chain.authenticate(request),
       ...(resource === undefined ? {} : { document: (path: string) => resource.document(path) }),
       audit: record,
@@ -185,6 +172,8 @@ export class SecureMCPServer {
       rateLimitHits: this.#monitor.rateLimitHits,
       activeConnections: this.#connections,
       errors: this.#monitor.errors,
+      latencyMs: this.#monitor.latency.summary(),
+      requestsPerSecond: this.#monitor.throughput.perSecond(),
     };
   }
 

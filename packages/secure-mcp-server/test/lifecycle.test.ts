@@ -347,6 +347,8 @@ describe('metrics, events and audit', () => {
       rateLimitHits: 1,
       activeConnections: expect.any(Number),
       errors: 1,
+      latencyMs: { p50: 0, p95: 0, p99: 0, max: 0 },
+      requestsPerSecond: 4 / 1.234,
     });
     await server.stop();
     expect(server.metrics()).toMatchObject({ uptimeMs: 0, totalRequests: 4, activeConnections: 0 });

@@ -1,5 +1,7 @@
 import { ConfigurationError } from '@mcp-blocks/core';
 import type { HttpUpgradeListener } from '@mcp-blocks/core/node';
+import { AddressList } from '../address-list.js';
+import type { MetricsPage } from '../metrics-page.js';
 import { integerOption, pathOption } from '../options.js';
 import type { SessionOptions } from './sessions.js';
 
@@ -27,6 +29,13 @@ export interface HttpOptions {
   readonly allowedOrigins?: readonly string[];
   /** Listeners that share the port and take upgrade requests on paths of their own, such as a WebSocket listener. */
   readonly upgrades?: readonly HttpUpgradeListener[];
+  /** A page of metrics, such as `prometheus()`; it says itself who may read it. Default: none. */
+  readonly metrics?: MetricsPage;
+  /**
+   * Addresses and networks of reverse proxies whose `X-Forwarded-For` is believed. Default: none, and the
+   * header is ignored.
+   */
+  readonly trustedProxies?: readonly string[];
   /** Bounds of legacy sessions. */
   readonly sessions?: SessionOptions;
   /** Milliseconds for a request's headers to arrive. Default: 15 000. */
@@ -46,7 +55,10 @@ export interface HttpOptions {
 }
 
 /** {@link HttpOptions} with every default filled in. */
-export interface ResolvedHttpOptions extends Required<Omit<HttpOptions, 'tls' | 'allowedHosts' | 'allowedOrigins' | 'sessions'>> {
+export interface ResolvedHttpOptions
+  extends Required<Omit<HttpOptions, 'tls' | 'allowedHosts' | 'allowedOrigins' | 'sessions' | 'metrics' | 'trustedProxies'>> {
+  readonly metrics: MetricsPage | undefined;
+  readonly trustedProxies: AddressList;
   readonly tls: TlsOptions | undefined;
   readonly sessions: Required<SessionOptions>;
 }
@@ -58,7 +70,13 @@ const GIB = 1024 ** 3;
 export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
   const { sessions = {}, tls, upgrades = [] } = options;
   const path = pathOption('http.path', options.path, '/mcp');
-  const paths = [path, '/healthz', '/readyz', ...upgrades.map((upgrade) => upgrade.path)];
+  const paths = [
+    path,
+    '/healthz',
+    '/readyz',
+    ...(options.metrics === undefined ? [] : [options.metrics.path]),
+    ...upgrades.map((upgrade) => upgrade.path),
+  ];
   const twice = paths.find((candidate, index) => paths.indexOf(candidate) !== index);
   if (twice !== undefined) throw new ConfigurationError('http.path', `the path '${twice}' is used twice`);
   const minVersion = tls?.minVersion ?? 'TLSv1.2';
@@ -71,6 +89,8 @@ export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
     path,
     tls: tls === undefined ? undefined : { ...tls, minVersion },
     upgrades,
+    metrics: options.metrics,
+    trustedProxies: new AddressList('http.trustedProxies', options.trustedProxies ?? []),
     sessions: {
       idleTimeoutMs: integerOption('http.sessions.idleTimeoutMs', sessions.idleTimeoutMs, { fallback: 1_800_000, max: DAY_MS }),
       maxSessions: integerOption('http.sessions.maxSessions', sessions.maxSessions, { fallback: 10_000 }),
