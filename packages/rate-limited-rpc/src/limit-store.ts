@@ -20,7 +20,7 @@ export interface LimitRule {
 export interface LimitCharge {
   readonly rule: LimitRule;
   readonly key: string;
-  /** Points; an integer from 0 on. */
+  /** Points; a positive integer where they are taken. */
   readonly cost: number;
 }
 

@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { compose, type RpcContext, type RpcHandler } from '@mcp-blocks/core';
 import { hostSdkServer, serveChannel } from '@mcp-blocks/core/sdk';
 import { testContext, testPrincipal } from '@mcp-blocks/core/testing';
 import { RateLimitedRPC } from '@mcp-blocks/rate-limited-rpc';
+import { redisLimits } from '@mcp-blocks/rate-limited-rpc/redis';
 import { Client } from '@modelcontextprotocol/client';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
 import { expect, it } from 'vitest';
@@ -21,7 +23,7 @@ const lines = (text: string) =>
 it('the examples of the README are the ones run here', () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
   const blocks = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => lines(code!));
-  expect(blocks).toEqual([lines(between('server')), lines(between('client'))]);
+  expect(blocks).toEqual([lines(between('server')), lines(between('client')), lines(between('redis'))]);
 });
 
 it('limits a server somebody else wrote', async () => {
@@ -46,6 +48,25 @@ it('limits a client before it sends', async () => {
   await expect(request({ method: 'tools/list', params: {} }, context)).rejects.toMatchObject({ code: 'rate_limited' });
   expect(sent).toHaveLength(5);
   await limiter.close();
+});
+
+it('limits several processes together', async () => {
+  const url = process.env.MCP_BLOCKS_REDIS_URL as string;
+  // redis:start
+  const limiter = new RateLimitedRPC({
+    limits: [{ by: 'principal', requests: 100, windowMs: 60_000, algorithm: 'sliding-window' }],
+    store: redisLimits({ url, insurance: { processes: 4 } }),
+  });
+  // redis:end
+  const principal = testPrincipal({ id: randomUUID() });
+  const other = new RateLimitedRPC({
+    limits: [{ by: 'principal', requests: 100, windowMs: 60_000, algorithm: 'sliding-window' }],
+    store: redisLimits({ url }),
+  });
+  const handle = compose(async () => ({}), [limiter.middleware]);
+  for (let i = 0; i < 3; i += 1) await handle({ method: 'tools/list', params: {} }, testContext({ principal }));
+  expect(await other.getRateLimitStatus({ principal })).toMatchObject([{ used: 3, remaining: 97 }]);
+  await Promise.all([limiter.close(), other.close()]);
 });
 
 async function serverExample() {

@@ -17,7 +17,7 @@ export interface LimitVerdict extends LimitUse {
   readonly receipt: number;
 }
 
-/** One algorithm, counting in this process for any number of keys. Costs are integers from 0 on. */
+/** One algorithm, counting in this process for any number of keys. Costs are integers: positive to consume, from 0 on to peek. */
 export interface Limiter {
   /** Whether `cost` points have room, without counting. */
   peek(key: string, cost: number): Promise<LimitVerdict>;
