@@ -105,7 +105,11 @@ export interface RequestOptions {
 }
 
 /** {@link MCPClientConfig} with defaults in place. */
-export type ResolvedConfig = Omit<z.output<typeof ConfigSchema>, 'webSocketUrl'> & { readonly httpUrl: URL; readonly webSocketUrl: URL };
+export type ResolvedConfig = Omit<z.output<typeof ConfigSchema>, 'webSocketUrl'> & {
+  readonly capabilities: ClientCapabilities;
+  readonly httpUrl: URL;
+  readonly webSocketUrl: URL;
+};
 
 /** Longest delay a timer takes. */
 const MAX_DELAY_MS = 2_147_483_647;
@@ -141,7 +145,8 @@ const ConfigSchema = z.strictObject({
   versionNegotiation: z.enum(['auto', 'legacy', 'modern']).default('auto'),
   allowInsecure: z.boolean().default(false),
   clientInfo: z.looseObject({ name: z.string(), version: z.string() }).default({ name: 'mcp-blocks-client', version: '0.0.0' }),
-  capabilities: z.custom<ClientCapabilities>((value) => typeof value === 'object' && value !== null).default({}),
+  // Its own type would be inlined into the declarations, where TypeScript cannot write it.
+  capabilities: z.custom<object>((value) => typeof value === 'object' && value !== null).default({}),
   configureClient: fn<(client: Client) => void>().optional(),
   connectors: fn<(environment: ConnectorEnvironment) => readonly Connector[]>().optional(),
   clock: z.custom<Clock>((value) => typeof (value as Clock | undefined)?.now === 'function').default(systemClock),
