@@ -36,6 +36,26 @@ export function principalKey(principal: Principal): string {
   return JSON.stringify([principal.authentication, principal.issuer ?? '', principal.id, principal.clientId ?? '']);
 }
 
+/** One subject alternative name of a certificate. */
+export interface SubjectAltName {
+  /** As OpenSSL calls it: `DNS`, `URI`, `email`, `IP Address`, … */
+  readonly type: string;
+  readonly value: string;
+}
+
+/** A client's certificate, verified by the listener's TLS. */
+export interface ClientCertificate {
+  /** Attributes of the subject by short name: `CN`, `O`, `OU`, …; a list where one is repeated. */
+  readonly subject: Readonly<Record<string, string | readonly string[]>>;
+  /** Attributes of the issuer, likewise. */
+  readonly issuer: Readonly<Record<string, string | readonly string[]>>;
+  readonly subjectAltNames: readonly SubjectAltName[];
+  /** SHA-256 of the whole certificate, 64 lower-case hexadecimal digits. */
+  readonly fingerprint256: string;
+  /** Epoch milliseconds at which it ends to be valid. */
+  readonly expiresAt: number;
+}
+
 /** What a listener knows about a caller before authentication. */
 export interface AuthenticationRequest {
   /** The kind of transport the caller came over. */
@@ -44,6 +64,8 @@ export interface AuthenticationRequest {
   header(name: string): string | undefined;
   /** The caller's network address, where the transport has one. */
   readonly remoteAddress?: string;
+  /** The certificate the caller proved to own, where the listener asks for one. */
+  readonly clientCertificate?: ClientCertificate;
 }
 
 /**

@@ -4,7 +4,15 @@ export { type CancelTimer, type Clock, type Random, sleep, systemClock } from '.
 export type { Discovery, ServiceNode, ServiceRegistry } from './discovery.js';
 export { ConfigurationError, isRpcError, RpcError, type RpcErrorCode, type RpcErrorOptions } from './errors.js';
 export { Events } from './events.js';
-export { type AuthenticationRequest, type Authenticator, anonymous, type Principal, principalKey } from './identity.js';
+export {
+  type AuthenticationRequest,
+  type Authenticator,
+  anonymous,
+  type ClientCertificate,
+  type Principal,
+  principalKey,
+  type SubjectAltName,
+} from './identity.js';
 export { isJsonObject, type JsonObject, type JsonValue } from './json.js';
 export {
   checkJsonRpc,

@@ -1,6 +1,7 @@
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type AuthenticationRequest, RpcError, toWireError } from '@mcp-blocks/core';
+import { clientCertificateOf } from '@mcp-blocks/core/node';
 
 /** The subprotocol both ends speak (RFC 6455, 1.9). Not registered: this is a custom MCP transport. */
 export const SUBPROTOCOL = 'mcp';
@@ -62,6 +63,7 @@ export function readHandshake(request: IncomingMessage): AuthenticationRequest {
     });
   }
   const remoteAddress = request.socket.remoteAddress;
+  const clientCertificate = clientCertificateOf(request.socket);
   return {
     transport: 'websocket',
     header(name) {
@@ -70,6 +72,7 @@ export function readHandshake(request: IncomingMessage): AuthenticationRequest {
       return Array.isArray(value) ? value.join(', ') : value;
     },
     ...(remoteAddress === undefined ? {} : { remoteAddress }),
+    ...(clientCertificate === undefined ? {} : { clientCertificate }),
   };
 }
 

@@ -1,10 +1,12 @@
 export { type ApiKeyEntry, type ApiKeysOptions, apiKeys, generateApiKey, hashApiKey } from './authenticators/api-keys.js';
+export { type ClientCertificateAuthenticatorOptions, clientCertificate } from './authenticators/client-certificate.js';
 export type { EndpointOptions } from './authenticators/json-endpoint.js';
 export type { JwksOptions } from './authenticators/jwks.js';
 export { type JwtOptions, jwt } from './authenticators/jwt.js';
 export type { JwtAlgorithm } from './authenticators/jwt-algorithms.js';
 export type { JwtKey, NamedJwtKey } from './authenticators/jwt-keys.js';
 export type { TokenVerifier } from './authenticators/token-verifier.js';
+export type { ClientCertificateOptions } from './http/client-certificates.js';
 export { HttpListener, http } from './http/listener.js';
 export type { HttpOptions, TlsOptions } from './http/options.js';
 export type { SessionOptions } from './http/sessions.js';

@@ -14,13 +14,14 @@ import {
   sleep,
   systemClock,
 } from '@mcp-blocks/core';
-import { RequestGuard } from '@mcp-blocks/core/node';
+import { clientCertificateOf, RequestGuard } from '@mcp-blocks/core/node';
 import { isJsonContentType } from '@modelcontextprotocol/server';
 import { settledWithin } from '../deadline.js';
 import { atTime } from '../expiry.js';
 import type { MetricsSource } from '../metrics-page.js';
 import { readBody } from './body.js';
 import { clientAddress } from './client-address.js';
+import { clientCertificateTls, refuseUntrusted } from './client-certificates.js';
 import { documentResponse } from './documents.js';
 import { type Exchange, Exchanges } from './exchanges.js';
 import { healthResponse } from './health.js';
@@ -98,7 +99,13 @@ export class HttpListener implements Listener {
     const server =
       tls === undefined
         ? createServer(limits)
-        : createTlsServer({ ...limits, ...tls, handshakeTimeout: headersTimeoutMs, ALPNProtocols: ['http/1.1'] });
+        : createTlsServer({
+            ...limits,
+            ...tls,
+            ...clientCertificateTls(tls.clientCertificates),
+            handshakeTimeout: headersTimeoutMs,
+            ALPNProtocols: ['http/1.1'],
+          });
     const clock = host.clock ?? systemClock;
     const endpoint = new McpEndpoint(host.service, this.#options.sessions, clock, (error) => host.onError(error));
     const running: Running = { server, host, clock, endpoint, cut: new AbortController() };
@@ -106,6 +113,19 @@ export class HttpListener implements Listener {
       if (host.hasCapacity?.() === false) socket.destroy();
     });
     server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => this.#count(socket, host));
+    if (tls !== undefined) {
+      refuseUntrusted(server, (reason, remoteAddress) =>
+        host.audit({
+          type: 'auth.failed',
+          time: clock.now(),
+          outcome: 'denied',
+          actor: '-',
+          reason,
+          transport: this.name,
+          ...(remoteAddress === undefined ? {} : { remoteAddress }),
+        }),
+      );
+    }
     server.on('request', (request, response) => void this.#answer(running, request, response));
     if (upgrades.length > 0) {
       for (const upgrade of upgrades) upgrade.attach(host);
@@ -213,7 +233,12 @@ export class HttpListener implements Listener {
       throw new HttpRefusal(405, 'invalid_request', `${method} is not a method of MCP`, { allow: METHODS.join(', ') });
     const remoteAddress = clientAddress(request, trustedProxies);
     const from = { transport: this.name, ...(remoteAddress === undefined ? {} : { remoteAddress }) };
-    const principal = await host.authenticate({ ...from, header: (name) => headerOf(request, name) });
+    const certificate = clientCertificateOf(request.socket);
+    const principal = await host.authenticate({
+      ...from,
+      header: (name) => headerOf(request, name),
+      ...(certificate === undefined ? {} : { clientCertificate: certificate }),
+    });
     let message: JsonRpcMessage | undefined;
     if (method === 'POST') {
       if (!isJsonContentType(request.headers['content-type'])) {

@@ -3,6 +3,7 @@ import type { HttpUpgradeListener } from '@mcp-blocks/core/node';
 import { AddressList } from '../address-list.js';
 import type { MetricsPage } from '../metrics-page.js';
 import { integerOption, pathOption } from '../options.js';
+import { type ClientCertificateOptions, clientCertificateTls } from './client-certificates.js';
 import type { SessionOptions } from './sessions.js';
 
 /** Certificate and key of an HTTPS listener, PEM. */
@@ -11,6 +12,8 @@ export interface TlsOptions {
   readonly key: string | Buffer;
   /** Oldest TLS version accepted. Default: `TLSv1.2`. */
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
+  /** Asks clients for a certificate. Default: they are not asked. */
+  readonly clientCertificates?: ClientCertificateOptions;
 }
 
 /** Options of `http()`. */
@@ -83,6 +86,7 @@ export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
   if (minVersion !== 'TLSv1.2' && minVersion !== 'TLSv1.3') {
     throw new ConfigurationError('http.tls.minVersion', `expected 'TLSv1.2' or 'TLSv1.3', got '${String(minVersion)}'`);
   }
+  clientCertificateTls(tls?.clientCertificates);
   return {
     port: integerOption('http.port', options.port, { fallback: 0, min: 0, max: 65_535 }),
     host: options.host ?? '127.0.0.1',
