@@ -2,6 +2,7 @@ import { type AuthenticationRequest, ConfigurationError } from '@mcp-blocks/core
 import { ManualClock } from '@mcp-blocks/core/testing';
 import { describe, expect, it } from 'vitest';
 import { type ApiKeyEntry, apiKeys, generateApiKey, hashApiKey } from '../src/index.js';
+import { callTool, startHttp, testService } from './support/server.js';
 
 const from = (headers: Record<string, string>): AuthenticationRequest => ({ transport: 'http', header: (name) => headers[name] });
 const current = generateApiKey();
@@ -48,6 +49,53 @@ describe('an API key', () => {
     const keys = Array.from({ length: 100 }, generateApiKey);
     expect(new Set(keys).size).toBe(100);
     for (const key of keys) expect(key).toMatch(/^mcpk_[\w-]{43}$/);
+  });
+});
+
+describe('keys in a store', () => {
+  const store = new Map<string, ApiKeyEntry>([
+    [hashApiKey(current), { id: 'stored', hash: hashApiKey(current), expiresAt: clock.now() + 1 }],
+  ]);
+  const asked: string[] = [];
+  const stored = apiKeys({
+    clock,
+    keys: [{ id: 'configured', hash: hashApiKey(next) }],
+    lookup: async (hash) => {
+      asked.push(hash);
+      return store.get(hash);
+    },
+  });
+  const present = (key: string) => stored.authenticate(from({ 'x-api-key': key }));
+
+  it('are looked up by their hash, those of the configuration are not', async () => {
+    expect(await present(current)).toMatchObject({ id: 'stored', expiresAt: clock.now() + 1 });
+    expect(await present(next)).toMatchObject({ id: 'configured' });
+    expect(asked).toEqual([hashApiKey(current)]);
+  });
+
+  it('are void at once when the store forgets them', async () => {
+    store.delete(hashApiKey(current));
+    await expect(present(current)).rejects.toMatchObject({ code: 'unauthenticated', message: 'The API key is not valid' });
+  });
+
+  it('expire', async () => {
+    store.set(hashApiKey(old), { id: 'stored', hash: hashApiKey(old), expiresAt: clock.now() });
+    await expect(present(old)).rejects.toMatchObject({ message: 'The API key has expired' });
+  });
+
+  it('are those that were asked for, whatever the store answers', async () => {
+    const careless = apiKeys({ lookup: async () => ({ id: 'first row', hash: hashApiKey(current) }) });
+    expect(await careless.authenticate(from({ 'x-api-key': current }))).toMatchObject({ id: 'first row' });
+    await expect(careless.authenticate(from({ 'x-api-key': next }))).rejects.toMatchObject({ code: 'unauthenticated' });
+  });
+
+  it('let nobody in while the store fails', async () => {
+    const service = testService().service;
+    const lookup = () => Promise.reject(new Error('the store is down'));
+    const { url, errors } = await startHttp({ service, authenticators: [apiKeys({ lookup })] });
+    const response = await fetch(url, callTool('whoami', {}, { authorization: '', 'x-api-key': current }));
+    expect(response.status).toBe(503);
+    expect(errors.map(({ message }) => message)).toEqual(['the store is down']);
   });
 });
 

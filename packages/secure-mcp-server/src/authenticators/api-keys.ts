@@ -16,9 +16,16 @@ export interface ApiKeyEntry {
   readonly expiresAt?: number;
 }
 
-/** Options of {@link apiKeys}. */
+/** Options of {@link apiKeys}. `keys`, `lookup` or both are given. */
 export interface ApiKeysOptions {
-  readonly keys: readonly ApiKeyEntry[];
+  /** Keys from the configuration. */
+  readonly keys?: readonly ApiKeyEntry[];
+  /**
+   * Finds the entry of a key that is not among `keys`, in a store that has the hashes as its index; `undefined`
+   * when it is unknown. Asked anew for each request, so that what it forgets is void at once. While it fails,
+   * callers get `unavailable`.
+   */
+  readonly lookup?: (hash: string) => Promise<ApiKeyEntry | undefined>;
   readonly clock?: Clock;
 }
 
@@ -27,14 +34,15 @@ const PREFIX = 'sha256:';
 /**
  * Authenticates `X-API-Key: <key>`, and `Authorization: Bearer <key>` for clients that can send nothing
  * else. Keys are kept as SHA-256 hashes, which is enough for random keys of {@link generateApiKey} and
- * not for anything a person made up; comparison takes the same time for every key.
+ * not for anything a person made up; comparison takes the same time for every key of the configuration, and
+ * a store sees hashes only.
  *
  * @throws ConfigurationError for an entry without id, or whose hash is not of the form above.
  */
 export function apiKeys(options: ApiKeysOptions): Authenticator {
-  const { clock = systemClock } = options;
-  if (options.keys.length === 0) throw new ConfigurationError('apiKeys.keys', 'expected at least one key');
-  const entries = options.keys.map((entry, index) => {
+  const { clock = systemClock, keys = [], lookup } = options;
+  if (keys.length === 0 && lookup === undefined) throw new ConfigurationError('apiKeys.keys', 'expected at least one key, or lookup');
+  const entries = keys.map((entry, index) => {
     if (typeof entry.id !== 'string' || entry.id === '')
       throw new ConfigurationError(`apiKeys.keys[${index}].id`, 'expected a non-empty string');
     // The bad value is not repeated: it could be a key put in the wrong place.
@@ -43,11 +51,16 @@ export function apiKeys(options: ApiKeysOptions): Authenticator {
     }
     return { entry, hash: Buffer.from(entry.hash.slice(PREFIX.length), 'hex') };
   });
-  const find = (key: string): ApiKeyEntry | undefined => {
+  const find = async (key: string): Promise<ApiKeyEntry | undefined> => {
     const presented = sha256(key);
     let found: ApiKeyEntry | undefined;
     for (const { entry, hash } of entries) if (timingSafeEqual(presented, hash)) found = entry;
-    return found;
+    if (found !== undefined || lookup === undefined) return found;
+    const stored = await lookup(PREFIX + presented.toString('hex'));
+    // A store that compares loosely, by prefix or without case, must not decide.
+    return stored !== undefined && stored.id !== '' && stored.hash.toLowerCase() === PREFIX + presented.toString('hex')
+      ? stored
+      : undefined;
   };
   return {
     name: 'api-key',
@@ -56,7 +69,7 @@ export function apiKeys(options: ApiKeysOptions): Authenticator {
       const bearer = bearerToken(request);
       const key = own ?? (bearer !== undefined && !isJwtShaped(bearer) ? bearer : undefined);
       if (key === undefined) return undefined;
-      const entry = find(key);
+      const entry = await find(key);
       if (entry === undefined) {
         // A bearer token may be another authenticator's; an API key is nobody else's.
         if (own === undefined) return undefined;
