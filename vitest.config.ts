@@ -1,7 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
-// Tests import the packages' sources through this export condition, so they need no build.
-const conditions = ['@mcp-blocks/source', 'node', 'import', 'default'];
+// Tests import the packages' sources through this export condition, so they need no build. `import` is not
+// among them: Vitest hands them to Node, where they would count for `require` too.
+const conditions = ['@mcp-blocks/source', 'node'];
 
 export default defineConfig({
   resolve: { conditions },

@@ -4,6 +4,7 @@ import type { AuditFilter } from './filter.js';
 import { pruneAuditTrail } from './prune.js';
 import { queryAuditTrail } from './query.js';
 import { recordText, type TrailHead } from './record.js';
+import type { StoredTrail } from './trail.js';
 import { verifyAuditTrail } from './verify.js';
 
 const USAGE = `Usage: mcp-audit verify <trail> [--head <seq>:<hash>]
@@ -11,7 +12,8 @@ const USAGE = `Usage: mcp-audit verify <trail> [--head <seq>:<hash>]
        mcp-audit export <trail> --format csv|jsonl [filter]
        mcp-audit prune  <trail> --before <time> | --keep <records>
 
-<trail> is a .jsonl file or an SQLite database.
+<trail> is a .jsonl file, an SQLite database, or the postgres:// URL of a PostgreSQL database (its password
+best in PGPASSWORD, its schema, unless mcp_audit, as --schema <name>).
 
 verify  checks the hash chain and says in one line what it found. --head also requires the trail to
         contain this record, known from elsewhere.
@@ -24,7 +26,21 @@ filter: --actor --type --target --outcome <text>  --from --to <time>
 The environment variable MCP_AUDIT_ANCHOR_KEY signs anchors (prune) and checks them (verify, prune).
 Exit code: 0 done, intact; 1 not intact; 2 could not be done.`;
 
-const TEXTS = ['head', 'actor', 'type', 'target', 'outcome', 'from', 'to', 'limit', 'cursor', 'format', 'before', 'keep'] as const;
+const TEXTS = [
+  'head',
+  'actor',
+  'type',
+  'target',
+  'outcome',
+  'from',
+  'to',
+  'limit',
+  'cursor',
+  'format',
+  'before',
+  'keep',
+  'schema',
+] as const;
 const FILTER = ['actor', 'type', 'target', 'outcome', 'from', 'to'] as const;
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   verify: ['head'],
@@ -63,7 +79,7 @@ export async function runAuditCommand(args: readonly string[], environment: Comm
     const allowed = Object.hasOwn(ALLOWED, command) ? ALLOWED[command] : undefined;
     if (allowed === undefined) throw new Error(`expected one of ${Object.keys(ALLOWED).join(', ')}, got '${command}'`);
     if (path === undefined || others.length > 0) throw new Error(`${command}: expected one trail`);
-    const stray = Object.keys(rest).find((name) => !allowed.includes(name));
+    const stray = Object.keys(rest).find((name) => name !== 'schema' && !allowed.includes(name));
     if (stray !== undefined) throw new Error(`${command} has no option --${stray}`);
     invocation = { command, path, values: rest };
   } catch (error) {
@@ -71,6 +87,7 @@ export async function runAuditCommand(args: readonly string[], environment: Comm
     return 2;
   }
   const { command, path, values } = invocation;
+
   try {
     if (command === 'verify') return await verify(path, values, environment);
     if (command === 'query') return await query(path, values, environment);
@@ -84,8 +101,8 @@ export async function runAuditCommand(args: readonly string[], environment: Comm
   }
 }
 
-async function verify(path: string, { head }: Values, { print, anchorKey }: CommandEnvironment): Promise<0 | 1> {
-  const result = await verifyAuditTrail(path, {
+async function verify(path: string, { head, ...values }: Values, { print, anchorKey }: CommandEnvironment): Promise<0 | 1> {
+  const result = await verifyAuditTrail(await trailAt(path, values.schema), {
     ...(head === undefined ? {} : { publishedHead: parseHead(head) }),
     ...(anchorKey === undefined ? {} : { anchorKey }),
   });
@@ -104,7 +121,7 @@ async function verify(path: string, { head }: Values, { print, anchorKey }: Comm
 }
 
 async function query(path: string, { limit, cursor, ...values }: Values, { print }: CommandEnvironment): Promise<0> {
-  const page = await queryAuditTrail(path, {
+  const page = await queryAuditTrail(await trailAt(path, values.schema), {
     ...filterOf(values),
     ...(limit === undefined ? {} : { limit: numberOf('limit', limit) }),
     ...(cursor === undefined ? {} : { cursor }),
@@ -115,13 +132,13 @@ async function query(path: string, { limit, cursor, ...values }: Values, { print
 }
 
 async function exportAll(path: string, { format, ...values }: Values, { write }: CommandEnvironment): Promise<0> {
-  const pieces = exportAuditTrail(path, { ...filterOf(values), format: format as 'csv' });
+  const pieces = exportAuditTrail(await trailAt(path, values.schema), { ...filterOf(values), format: format as 'csv' });
   for await (const piece of pieces) await write(piece);
   return 0;
 }
 
-async function prune(path: string, { before, keep }: Values, { print, anchorKey }: CommandEnvironment): Promise<0> {
-  const { pruned, kept, postponed } = await pruneAuditTrail(path, {
+async function prune(path: string, { before, keep, ...values }: Values, { print, anchorKey }: CommandEnvironment): Promise<0> {
+  const { pruned, kept, postponed } = await pruneAuditTrail(await trailAt(path, values.schema), {
     ...(before === undefined ? {} : { before: timeOf('before', before) }),
     ...(keep === undefined ? {} : { keepRecords: numberOf('keep', keep) }),
     ...(anchorKey === undefined ? {} : { anchorKey }),
@@ -129,6 +146,12 @@ async function prune(path: string, { before, keep }: Values, { print, anchorKey 
   const later = postponed === 0 ? '' : `, ${postponed} not yet: the file that holds them is being written`;
   print(`${path}: ${pruned} records pruned, ${kept} kept${later}`);
   return 0;
+}
+
+async function trailAt(path: string, schema: string | undefined): Promise<string | StoredTrail> {
+  if (!/^postgres(ql)?:/.test(path)) return path;
+  const { postgresTrail } = await import('./postgres-trail.js');
+  return postgresTrail({ url: path, ...(schema === undefined ? {} : { schema }) });
 }
 
 function filterOf({ actor, type, target, outcome, from, to }: Values): AuditFilter {
