@@ -1,5 +1,15 @@
 export type { AccessListEntry } from './access-list.js';
 export type { LimitUse, LimitVerdict } from './algorithms/limiter.js';
+export type { RetryBudgetOptions } from './caller/retry-budget.js';
+export {
+  type BatchItem,
+  type BatchResult,
+  type CallOptions,
+  type RetryOptions,
+  RpcCaller,
+  type RpcCallerOptions,
+  type RpcConnection,
+} from './caller/rpc-caller.js';
 export type { RateLimitDimension, RateLimitDimensions } from './key.js';
 export type { LimitAlgorithm, LimitCharge, LimitCounters, LimitOutcome, LimitRule, LimitStore, PaidCharge } from './limit-store.js';
 export type { ConcurrencyLimit, RateLimit, RateLimitCost, RateLimitedRpcOptions, RateLimitKey, RequestLimit } from './options.js';

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { compose, type RpcContext, type RpcHandler } from '@mcp-blocks/core';
+import { compose, type RpcContext, RpcError, type RpcHandler } from '@mcp-blocks/core';
 import { hostSdkServer, serveChannel } from '@mcp-blocks/core/sdk';
 import { testContext, testPrincipal } from '@mcp-blocks/core/testing';
-import { RateLimitedRPC } from '@mcp-blocks/rate-limited-rpc';
+import { RateLimitedRPC, RpcCaller } from '@mcp-blocks/rate-limited-rpc';
 import { redisLimits } from '@mcp-blocks/rate-limited-rpc/redis';
 import { Client } from '@modelcontextprotocol/client';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
@@ -23,7 +23,7 @@ const lines = (text: string) =>
 it('the examples of the README are the ones run here', () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
   const blocks = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => lines(code!));
-  expect(blocks).toEqual([lines(between('server')), lines(between('client')), lines(between('redis'))]);
+  expect(blocks).toEqual([lines(between('server')), lines(between('client')), lines(between('redis')), lines(between('caller'))]);
 });
 
 it('limits a server somebody else wrote', async () => {
@@ -67,6 +67,26 @@ it('limits several processes together', async () => {
   for (let i = 0; i < 3; i += 1) await handle({ method: 'tools/list', params: {} }, testContext({ principal }));
   expect(await other.getRateLimitStatus({ principal })).toMatchObject([{ used: 3, remaining: 97 }]);
   await Promise.all([limiter.close(), other.close()]);
+});
+
+it('calls with retries, and in batches', async () => {
+  let refusals = 1;
+  const handler: RpcHandler = async ({ method, params }) => {
+    if (method === 'tools/list' && refusals-- > 0) throw new RpcError('unavailable', 'starting');
+    if (params.name === 'gone') throw new RpcError('invalid_params', 'Unknown tool');
+    return { tools: [] };
+  };
+  // caller:start
+  const caller = new RpcCaller({ handler, timeoutMs: 10_000, retryBudget: { ratio: 0.2, minPerSecond: 3 } });
+  const tools = await caller.call('tools/list');
+  const results = await caller.batchCall([
+    { method: 'tools/call', params: { name: 'now' } },
+    { method: 'tools/call', params: { name: 'gone' } },
+  ]);
+  const failed = results.filter(({ ok }) => !ok);
+  // caller:end
+  expect(tools).toEqual({ tools: [] });
+  expect(failed).toHaveLength(1);
 });
 
 async function serverExample() {
