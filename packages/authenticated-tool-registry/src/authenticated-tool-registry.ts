@@ -9,16 +9,21 @@ import {
   type ServiceInfo,
   systemClock,
 } from '@mcp-blocks/core';
-import { AccessPolicy } from './access-policy.js';
+import { AccessPolicy, ownPolicy } from './access-policy.js';
+import type { Access } from './access-rule.js';
 import { AuditLog } from './audit-log.js';
 import { Catalog } from './catalog.js';
 import { DecisionClient } from './decision-client.js';
 import type { EntryKind } from './decision-point.js';
 import { Gatekeeper } from './gatekeeper.js';
 import { type PromptDefinition, type PromptEntry, type PromptHandler, promptEntry } from './prompt.js';
+import { QuotaLedger } from './quota.js';
 import { type Catalogs, RegistryHandler } from './registry-handler.js';
 import type { AuthenticatedToolRegistryOptions, RegistryCapability } from './registry-options.js';
+import { RequestStateSeal } from './request-state.js';
 import {
+  type CacheHint,
+  checkedCacheScope,
   type FixedResourceDefinition,
   type ResourceReader,
   type ResourceTemplateDefinition,
@@ -41,7 +46,8 @@ type NoArguments = Schema<Record<string, never>>;
 
 interface Registered {
   readonly key: string;
-  readonly access: AccessPolicy | undefined;
+  access: AccessPolicy | undefined;
+  readonly cacheHint?: Required<CacheHint>;
 }
 
 const CHANGED: Readonly<Record<EntryKind, ServiceEvent>> = {
@@ -81,6 +87,7 @@ export class AuthenticatedToolRegistry implements RpcService {
   readonly #audit: AuditLog;
   readonly #declared: ReadonlySet<RegistryCapability>;
   readonly #defaultAccess: AccessPolicy;
+  readonly #countsQuotas: boolean;
   #completes = false;
 
   /** @throws ConfigurationError naming the option that is not as documented. */
@@ -105,6 +112,7 @@ export class AuthenticatedToolRegistry implements RpcService {
       }
     }
     this.#declared = new Set(capabilities);
+    this.#countsQuotas = options.quotaStore !== undefined;
     this.#defaultAccess = new AccessPolicy(defaultAccess, 'defaultAccess');
     this.#audit = new AuditLog(audit, clock, onError);
     const decisionTimeoutMs = integer('decisionTimeoutMs', options.decisionTimeoutMs ?? 2_000, 1);
@@ -120,6 +128,8 @@ export class AuthenticatedToolRegistry implements RpcService {
         clock,
         decisionPoint: options.decisionPoint && new DecisionClient(options.decisionPoint, decisionTimeoutMs, clock, onError),
       }),
+      quotas: options.quotaStore && new QuotaLedger(options.quotaStore, clock, onError),
+      seal: options.requestState && new RequestStateSeal(options.requestState, clock),
       audit: this.#audit,
       clock,
       bounds: {
@@ -157,6 +167,8 @@ export class AuthenticatedToolRegistry implements RpcService {
     handler: ToolHandler<I, O>,
   ): Registration {
     const entry = toolEntry(name, definition, handler as ToolEntry['handler']);
+    if (entry.quota !== undefined && !this.#countsQuotas)
+      throw new ConfigurationError(`tool '${name}'.quota`, 'needs the option quotaStore');
     return this.#register('tool', this.#catalogs.tools, entry);
   }
 
@@ -215,6 +227,32 @@ export class AuthenticatedToolRegistry implements RpcService {
   /** Takes a prompt out. Tells whether it was there. */
   removePrompt(name: string): boolean {
     return this.#remove('prompt', this.#catalogs.prompts, name);
+  }
+
+  /**
+   * Replaces the rules of an entry, for every decision from now on; calls in progress end as they would
+   * have. The audit trail has the rules before and after.
+   *
+   * @param key - the tool's or prompt's name, the resource's URI or URI template.
+   * @param access - absent: the registry's `defaultAccess`.
+   * @returns whether there is such an entry.
+   * @throws ConfigurationError for a bad access rule, and for one that shared caches would ignore.
+   */
+  setAccess(kind: EntryKind, key: string, access?: Access): boolean {
+    const { tools, resources, templates, prompts } = this.#catalogs;
+    const catalog = { tool: tools, resource: resources, 'resource template': templates, prompt: prompts }[kind];
+    if (catalog === undefined) throw new ConfigurationError('kind', `expected ${Object.keys(CHANGED).join(', ')}, got '${String(kind)}'`);
+    const entry: Registered | undefined = catalog.get(key);
+    if (entry === undefined) return false;
+    const at = `${kind} '${key}'`;
+    const policy = ownPolicy(access, `${at}.access`);
+    if (entry.cacheHint !== undefined) checkedCacheScope(entry.cacheHint.cacheScope, policy ?? this.#defaultAccess, at);
+    const before = (entry.access ?? this.#defaultAccess).description;
+    entry.access = policy;
+    const after = (policy ?? this.#defaultAccess).description;
+    this.#audit.record({ type: 'access.changed', outcome: 'succeeded', target: key, details: { kind, before, after } });
+    this.#emitter.publish(CHANGED[kind]);
+    return true;
   }
 
   /** Tells the subscribers of a resource that it has changed. */

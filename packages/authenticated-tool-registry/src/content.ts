@@ -1,4 +1,4 @@
-import type { JsonObject } from '@mcp-blocks/core';
+import type { JsonObject, JsonValue } from '@mcp-blocks/core';
 
 /** Hints on how to use a piece of content (MCP 2026-07-28, server/resources, "Annotations"). */
 export interface ContentAnnotations {
@@ -50,7 +50,8 @@ export type ContentBlock = BlockExtras &
 export interface InputRequiredResult {
   readonly resultType: 'input_required';
   readonly inputRequests?: object | undefined;
-  readonly requestState?: string | undefined;
+  /** With the registry's `requestState` option any JSON value, which is then sealed; without it a string. */
+  readonly requestState?: JsonValue | undefined;
 }
 
 /** Whether a handler answered with a request for input. */

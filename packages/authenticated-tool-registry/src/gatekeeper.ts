@@ -76,6 +76,11 @@ export class Gatekeeper {
     return verdict.allowed ? byRules : verdict;
   }
 
+  /** Whether rules that are not about using an entry hold for the caller. */
+  holds(policy: AccessPolicy, context: RpcContext, args: JsonObject): boolean {
+    return policy.decide({ ...this.#subject(context), arguments: args }, this.#parts.roles).allowed;
+  }
+
   #byRules({ access }: Guarded, context: RpcContext, args: JsonObject | undefined): Decision {
     const request = { ...this.#subject(context), ...(args === undefined ? {} : { arguments: args }) };
     return (access ?? this.#parts.defaultAccess).decide(request, this.#parts.roles);

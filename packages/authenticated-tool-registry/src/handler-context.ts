@@ -14,10 +14,11 @@ export interface HandlerContext extends RpcContext {
    */
   readonly inputResponses?: JsonObject;
   /**
-   * The state an earlier `input_required` result asked the client to keep. From the client: a handler
-   * that relies on it must sign it, as `createRequestStateCodec` of `@modelcontextprotocol/server` does.
+   * The state an earlier `input_required` result asked the client to keep. With the registry's
+   * `requestState` option it is the JSON value that result had, and it is known to be unchanged, of this
+   * caller and of this request. Without, it is a string from the client that may be anything.
    */
-  readonly requestState?: string;
+  readonly requestState?: JsonValue;
   /** Reports progress to a caller who asked for it; does nothing otherwise, nor after the handler has ended. */
   progress(progress: number, total?: number, message?: string): Promise<void>;
   /**

@@ -13,9 +13,12 @@ export type { Conditions } from './condition.js';
 export type { ContentAnnotations, ContentBlock, EmbeddedContents, Icon, InputRequiredResult } from './content.js';
 export { type DecisionAnswer, type DecisionPoint, type DecisionRequest, type EntryKind, policyInput } from './decision-point.js';
 export type { HandlerContext, LogLevel } from './handler-context.js';
+export type { Mask } from './mask.js';
 export type { Presentation } from './presentation.js';
 export type { PromptDefinition, PromptHandler, PromptMessage, PromptReturn } from './prompt.js';
+export type { Quota } from './quota.js';
 export type { AuthenticatedToolRegistryOptions, RegistryCapability } from './registry-options.js';
+export type { RequestStateOptions } from './request-state.js';
 export type {
   CacheHint,
   FixedResourceDefinition,

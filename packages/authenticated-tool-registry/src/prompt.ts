@@ -43,7 +43,8 @@ export interface PromptEntry {
   readonly kind: 'prompt';
   readonly key: string;
   readonly definition: JsonObject;
-  readonly access: AccessPolicy | undefined;
+  /** Its own rules; `setAccess` of the registry replaces them. */
+  access: AccessPolicy | undefined;
   readonly takesArguments: boolean;
   readonly arguments: CompiledSchema | undefined;
   /** The names of the arguments, declared in the schema. */

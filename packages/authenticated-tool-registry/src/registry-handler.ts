@@ -4,13 +4,14 @@ import {
   isJsonObject,
   isRpcError,
   type JsonObject,
+  type JsonValue,
   type RpcContext,
   RpcError,
   type RpcRequest,
   type RpcResult,
 } from '@mcp-blocks/core';
 import type { Denial } from './access-policy.js';
-import type { ArgumentBounds } from './argument-bounds.js';
+import { type ArgumentBounds, outOfBounds } from './argument-bounds.js';
 import { type AuditLog, argumentKeys, clipped } from './audit-log.js';
 import type { Catalog } from './catalog.js';
 import { complete, completionRequest } from './completion.js';
@@ -19,9 +20,11 @@ import type { Gatekeeper, Guarded } from './gatekeeper.js';
 import { type HandlerContext, handlerContext } from './handler-context.js';
 import { page } from './pagination.js';
 import { type PromptEntry, runPrompt } from './prompt.js';
+import type { QuotaLedger } from './quota.js';
 import { RefusedCall } from './refused-call.js';
+import { type RequestStateSeal, type StateBinding, StateRefusal } from './request-state.js';
 import { type ResourceEntry, type ResourceReturn, type ResourceTemplateEntry, resourceNotFound, toReadOutcome } from './resource.js';
-import { runTool, type ToolEntry } from './tool.js';
+import { runTool, type ToolEntry, type ToolRun } from './tool.js';
 
 /** Everything registered. */
 export interface Catalogs {
@@ -36,6 +39,10 @@ export interface RegistryHandlerParts {
   readonly catalogs: Catalogs;
   readonly hasCapability: (name: 'tools' | 'resources' | 'prompts' | 'completions' | 'logging') => boolean;
   readonly gatekeeper: Gatekeeper;
+  /** Absent: no tool has a quota. */
+  readonly quotas: QuotaLedger | undefined;
+  /** Absent: states are strings of the handlers' own. */
+  readonly seal: RequestStateSeal | undefined;
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly bounds: ArgumentBounds;
@@ -160,10 +167,28 @@ export class RegistryHandler {
     const name = text(params.name, 'name');
     const tool = await this.#guarded(this.#parts.catalogs.tools.get(name), { kind: 'tool', name, method: 'tools/call' }, context);
     const args = argumentsOf(params);
-    const { bounds, onError } = this.#parts;
-    const admit = this.#admission(tool, context);
+    const { bounds, onError, gatekeeper } = this.#parts;
+    const run: ToolRun = {
+      bounds,
+      onError,
+      admit: this.#admission(tool, context),
+      charge: (attempt) => this.#charge(tool, context, attempt),
+      masksFor: (checked) => tool.masks.filter(({ unless }) => !gatekeeper.holds(unless, context, checked)),
+    };
     return this.#run({ type: 'tool.call', target: name, details: argumentKeys(args) }, params, context, (own) =>
-      runTool(tool, args, own, { bounds, onError, admit }),
+      runTool(tool, args, own, run),
+    );
+  }
+
+  #charge({ key, quota }: ToolEntry, { principal }: RpcContext, attempt: () => Promise<Outcome>): Promise<Outcome> {
+    const { quotas } = this.#parts;
+    if (quota === undefined || quotas === undefined) return attempt();
+    return quotas.charge(
+      key,
+      quota,
+      principal,
+      attempt,
+      (outcome) => outcome.failure === undefined && outcome.result.resultType !== 'input_required',
     );
   }
 
@@ -245,11 +270,44 @@ export class RegistryHandler {
     run: (own: HandlerContext) => Promise<Outcome>,
   ): Promise<RpcResult> {
     const own = handlerContext(context, params, this.#parts.hasCapability('logging'));
+    const { principal } = context;
+    const binding = { principal, method: execution.type, name: execution.target, arguments: argumentsOf(params) };
     try {
-      return await execute(execution, context, this.#parts, () => run(own.context));
+      return await execute(execution, context, this.#parts, async () => {
+        const { requestState } = own.context;
+        const { seal } = this.#parts;
+        if (seal === undefined || requestState === undefined) return this.#sealed(await run(own.context), binding);
+        const opened = await this.#opened(seal, requestState as string, binding);
+        return this.#sealed(await run({ ...own.context, requestState: opened }), binding);
+      });
     } finally {
       own.close();
     }
+  }
+
+  async #opened(seal: RequestStateSeal, requestState: string, binding: StateBinding): Promise<JsonValue> {
+    try {
+      const problem = outOfBounds(binding.arguments, this.#parts.bounds);
+      if (problem !== undefined) throw new StateRefusal(problem);
+      return await seal.open(requestState, binding);
+    } catch (error) {
+      if (!(error instanceof StateRefusal)) throw error;
+      throw new RefusedCall('request_state.refused', 'invalid_params', 'Invalid or expired requestState', {
+        data: { reason: 'invalid_request_state' },
+        auditReason: `requestState: ${error.message}`,
+      });
+    }
+  }
+
+  async #sealed(outcome: Outcome, binding: StateBinding): Promise<Outcome> {
+    const { resultType, requestState } = outcome.result;
+    if (resultType !== 'input_required' || requestState === undefined) return outcome;
+    return this.#hidingDetails('Asking for input failed', async () => {
+      const { seal } = this.#parts;
+      if (seal !== undefined) return { ...outcome, result: { ...outcome.result, requestState: await seal.seal(requestState, binding) } };
+      if (typeof requestState !== 'string') throw new Error('a requestState that is no string needs the option requestState');
+      return outcome;
+    });
   }
 
   async #hidingDetails<T>(message: string, run: () => Promise<T>): Promise<T> {

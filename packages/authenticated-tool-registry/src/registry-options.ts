@@ -1,6 +1,7 @@
-import type { AuditSink, Clock } from '@mcp-blocks/core';
+import type { AuditSink, Clock, StateStore } from '@mcp-blocks/core';
 import type { Access } from './access-rule.js';
 import type { DecisionPoint } from './decision-point.js';
+import type { RequestStateOptions } from './request-state.js';
 
 /** A capability that a registry can declare. */
 export type RegistryCapability = 'tools' | 'resources' | 'prompts' | 'completions' | 'logging';
@@ -26,6 +27,10 @@ export interface AuthenticatedToolRegistryOptions {
   readonly decisionPoint?: DecisionPoint;
   /** How long the decision point may take for an answer, or for one batch; milliseconds, an integer from 1. Default: 2,000. */
   readonly decisionTimeoutMs?: number;
+  /** Counts what tools with a `quota` have been called. Shared by all servers of a service. Default: none, and no tool may have a quota. */
+  readonly quotaStore?: StateStore;
+  /** Seals the states that handlers leave with clients. Default: handlers see to that themselves. */
+  readonly requestState?: RequestStateOptions;
   /**
    * Declared although nothing of the kind is registered yet; what is registered is declared anyway.
    * `logging` is declared only if named here, and lets `context.log` reach callers.

@@ -65,7 +65,8 @@ export interface ResourceEntry {
   /** The URI. */
   readonly key: string;
   readonly definition: JsonObject;
-  readonly access: AccessPolicy | undefined;
+  /** Its own rules; `setAccess` of the registry replaces them. */
+  access: AccessPolicy | undefined;
   readonly takesArguments: boolean;
   readonly cacheHint: Required<CacheHint>;
   readonly mimeType: string | undefined;
@@ -132,16 +133,20 @@ function commonEntry(at: string, { name, access, cacheHint, mimeType }: Resource
   const { ttlMs = 0, cacheScope = 'private' } = cacheHint ?? {};
   if (!Number.isSafeInteger(ttlMs) || ttlMs < 0)
     throw new ConfigurationError(`${at}.cacheHint.ttlMs`, `expected an integer from 0, got ${ttlMs}`);
-  if (cacheScope !== 'private') {
-    if (cacheScope !== 'public') throw new ConfigurationError(`${at}.cacheHint.cacheScope`, "expected 'public' or 'private'");
-    if (!(policy ?? defaultAccess).isPublic) {
-      throw new ConfigurationError(
-        `${at}.cacheHint.cacheScope`,
-        "'public' needs access { allowAnonymous: true } without conditions: shared caches ignore the rules",
-      );
-    }
-  }
+  checkedCacheScope(cacheScope, policy ?? defaultAccess, at);
   return { access: policy, cacheHint: { ttlMs, cacheScope }, mimeType };
+}
+
+/** @throws ConfigurationError for `public` where not everybody may read: shared caches ignore the rules. */
+export function checkedCacheScope(cacheScope: string, access: AccessPolicy, at: string): void {
+  if (cacheScope === 'private') return;
+  if (cacheScope !== 'public') throw new ConfigurationError(`${at}.cacheHint.cacheScope`, "expected 'public' or 'private'");
+  if (!access.isPublic) {
+    throw new ConfigurationError(
+      `${at}.cacheHint.cacheScope`,
+      "'public' needs access { allowAnonymous: true } without conditions: shared caches ignore the rules",
+    );
+  }
 }
 
 /** The error of a resource that does not exist, or that the caller may not know of (MCP 2026-07-28, server/resources). */

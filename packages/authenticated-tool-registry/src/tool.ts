@@ -6,7 +6,9 @@ import { type ContentBlock, type InputRequiredResult, isInputRequired } from './
 import { describe, type Outcome } from './execution.js';
 import type { HandlerContext } from './handler-context.js';
 import { checkHeaderParameters } from './header-parameters.js';
+import { type CompiledMask, compileMasks, type Mask, masked } from './mask.js';
 import { type Presentation, pick } from './presentation.js';
+import { checkedQuota, type Quota } from './quota.js';
 import { type CompiledSchema, compileSchema, type Schema, type SchemaInput, type SchemaOutput } from './schema.js';
 import { isToolError } from './tool-error.js';
 
@@ -26,6 +28,10 @@ export interface ToolDefinition<I extends Schema, O extends Schema | undefined> 
   /** The structured content. What is sent is what this schema made of the tool's value. */
   readonly output?: O;
   readonly annotations?: ToolAnnotations;
+  /** Fields of the structured content that only some callers see. Needs `output`. */
+  readonly mask?: readonly Mask[];
+  /** How often each principal may call it with success. Needs the registry's `quotaStore`. */
+  readonly quota?: Quota;
   /** Who may see and call it. Default: the registry's `defaultAccess`. */
   readonly access?: Access;
 }
@@ -61,10 +67,13 @@ export interface ToolEntry {
   readonly kind: 'tool';
   readonly key: string;
   readonly definition: JsonObject;
-  readonly access: AccessPolicy | undefined;
+  /** Its own rules; `setAccess` of the registry replaces them. */
+  access: AccessPolicy | undefined;
   readonly takesArguments: boolean;
   readonly input: CompiledSchema | undefined;
   readonly output: CompiledSchema | undefined;
+  readonly masks: readonly CompiledMask[];
+  readonly quota: Quota | undefined;
   readonly handler: (args: never, context: HandlerContext) => unknown;
 }
 
@@ -81,6 +90,9 @@ export function toolEntry(name: string, definition: ToolDefinition<Schema, Schem
   if (typeof handler !== 'function') throw new ConfigurationError(at, 'expected a function as the last argument');
   const input = definition.input && compileSchema(definition.input, 'input', `${at}.input`, 'arguments');
   const output = definition.output && compileSchema(definition.output, 'output', `${at}.output`, 'structuredContent');
+  if (definition.mask !== undefined && output === undefined) throw new ConfigurationError(`${at}.mask`, 'needs an output schema');
+  const { masks, schema } =
+    definition.mask && output ? compileMasks(definition.mask, output.json, `${at}.mask`) : { masks: [], schema: output?.json };
   if (input !== undefined) checkHeaderParameters(input.json, `${at}.input`);
   return {
     kind: 'tool',
@@ -89,12 +101,14 @@ export function toolEntry(name: string, definition: ToolDefinition<Schema, Schem
       name,
       ...pick(definition, ['title', 'description', 'icons', 'annotations', '_meta']),
       inputSchema: input?.json ?? NO_INPUT,
-      ...(output === undefined ? {} : { outputSchema: output.json }),
+      ...(schema === undefined ? {} : { outputSchema: schema }),
     },
     access: ownPolicy(definition.access, `${at}.access`),
     takesArguments: input !== undefined,
     input,
     output,
+    masks,
+    quota: definition.quota && checkedQuota(definition.quota, `${at}.quota`),
     handler,
   };
 }
@@ -106,6 +120,10 @@ export interface ToolRun {
   readonly onError: (error: Error) => void;
   /** Rejects with an `RpcError` when the caller may not call with these arguments. */
   readonly admit: (args: JsonObject) => Promise<void>;
+  /** Runs the tool and charges its quota for success. */
+  readonly charge: (run: () => Promise<Outcome>) => Promise<Outcome>;
+  /** The masks that hide something from this caller. */
+  readonly masksFor: (args: JsonObject) => readonly CompiledMask[];
 }
 
 /**
@@ -116,7 +134,7 @@ export async function runTool(
   tool: ToolEntry,
   args: JsonObject,
   context: HandlerContext,
-  { bounds, onError, admit }: ToolRun,
+  { bounds, onError, admit, charge, masksFor }: ToolRun,
 ): Promise<Outcome> {
   const unexpected = (error: unknown): Outcome => {
     onError(error instanceof Error ? error : new Error(describe(error), { cause: error }));
@@ -127,9 +145,10 @@ export async function runTool(
     const checked = problem === undefined ? await validateArguments(tool, args) : { problems: [problem] };
     if ('problems' in checked)
       return failed(`Invalid arguments for tool '${tool.key}':\n${checked.problems.join('\n')}`, 'invalid arguments');
-    await admit(checked.value as JsonObject);
-    const returned: unknown = await tool.handler(checked.value as never, context);
-    return await toOutcome(tool, returned);
+    const value = checked.value as JsonObject;
+    await admit(value);
+    const masks = masksFor(value);
+    return await charge(async () => toOutcome(tool, await tool.handler(value as never, context), masks));
   } catch (error) {
     if (isRpcError(error)) throw error;
     if (isToolError(error)) return failed(error.message, `tool error: ${error.message}`);
@@ -145,7 +164,7 @@ async function validateArguments(tool: ToolEntry, args: JsonObject) {
     : { problems: unknown.slice(0, 10).map((key) => `arguments.${key}: this tool takes no arguments`) };
 }
 
-async function toOutcome(tool: ToolEntry, returned: unknown): Promise<Outcome> {
+async function toOutcome(tool: ToolEntry, returned: unknown, masks: readonly CompiledMask[]): Promise<Outcome> {
   if (isInputRequired(returned)) return { result: { ...returned } as JsonObject };
   if (typeof returned === 'string' && tool.output === undefined) return { result: { content: [{ type: 'text', text: returned }] } };
   if (!isJsonObject(returned)) throw new Error(`returned ${returned === null ? 'null' : typeof returned}, which is not a tool result`);
@@ -156,8 +175,11 @@ async function toOutcome(tool: ToolEntry, returned: unknown): Promise<Outcome> {
   }
   const checked = await tool.output.validate(returned.structuredContent);
   if ('problems' in checked) throw new Error(`returned what its output schema refuses: ${checked.problems.join('; ')}`);
-  const structuredContent = checked.value as JsonObject;
-  const { content = [{ type: 'text', text: JSON.stringify(structuredContent) }] } = returned;
+  const full = checked.value as JsonObject;
+  const structuredContent = masks.length === 0 ? full : masked(full, masks);
+  const text = [{ type: 'text', text: JSON.stringify(structuredContent) }];
+  // What the tool says in words may tell what is masked.
+  const content = masks.length === 0 ? (returned.content ?? text) : text;
   if (!isContent(content)) throw new Error('returned content that is not an array of blocks');
   return { result: { ...returned, content, structuredContent } };
 }

@@ -1,8 +1,7 @@
 import type { AuthenticatedToolRegistry } from '@mcp-blocks/authenticated-tool-registry';
 import { isJsonObject, type JsonObject, RpcError } from '@mcp-blocks/core';
-import { inputRequired } from '@modelcontextprotocol/server';
+import { type InputRequests, inputRequired } from '@modelcontextprotocol/server';
 import { z } from 'zod';
-import { seal, unseal } from './request-state.ts';
 
 /** The content of a form the user accepted, or `undefined`. */
 function accepted(responses: JsonObject | undefined, key: string): JsonObject | undefined {
@@ -13,6 +12,9 @@ function accepted(responses: JsonObject | undefined, key: string): JsonObject | 
 const form = (message: string, properties: JsonObject, required: string[] = Object.keys(properties)) =>
   inputRequired.elicit({ message, requestedSchema: { type: 'object', properties, required } as never });
 const askName = (message = 'What is your name?') => form(message, { name: { type: 'string' } });
+/** Asks for input, and leaves a state with the client; the registry seals it, and opens it when it comes back. */
+const keeping = (requestState: JsonObject, inputRequests: InputRequests) => ({ ...inputRequired({ inputRequests }), requestState });
+const stateOf = (requestState: unknown) => (isJsonObject(requestState) ? requestState : undefined);
 const sample = (text: string) =>
   inputRequired.createMessage({ messages: [{ role: 'user', content: { type: 'text', text } }], maxTokens: 100 });
 
@@ -43,15 +45,12 @@ export function registerInputTools(registry: AuthenticatedToolRegistry): void {
       : `Client exposed ${roots.length} root(s)`;
   });
 
-  tool('test_input_required_result_request_state', { description: 'Keeps a signed state with the client' }, async (_args, context) => {
-    const state = await unseal(context.requestState);
+  tool('test_input_required_result_request_state', { description: 'Keeps a sealed state with the client' }, async (_args, context) => {
+    const state = stateOf(context.requestState);
     if (accepted(context.inputResponses, 'confirm') === undefined) {
-      return inputRequired({
-        inputRequests: { confirm: form('Please confirm', { ok: { type: 'boolean' } }) },
-        requestState: await seal({ tool: 'request_state' }),
-      });
+      return keeping({ tool: 'request_state' }, { confirm: form('Please confirm', { ok: { type: 'boolean' } }) });
     }
-    if (state?.tool !== 'request_state') throw new RpcError('invalid_params', 'Invalid or expired requestState');
+    if (state?.tool !== 'request_state') throw new RpcError('invalid_params', 'The state is of another tool');
     return 'state-ok: requestState verified and confirmation received';
   });
 
@@ -64,33 +63,27 @@ export function registerInputTools(registry: AuthenticatedToolRegistry): void {
       const greeting = inputResponses?.greeting;
       if (typeof name === 'string' && greeting !== undefined && roots !== undefined)
         return `${sampledText(greeting)} ${name}, ${roots.length} root(s)`;
-      return inputRequired({
-        inputRequests: { user_name: askName(), greeting: sample('Generate a greeting'), client_roots: inputRequired.listRoots() },
-        requestState: await seal({ tool: 'multiple_inputs' }),
-      });
+      return keeping(
+        { tool: 'multiple_inputs' },
+        { user_name: askName(), greeting: sample('Generate a greeting'), client_roots: inputRequired.listRoots() },
+      );
     },
   );
 
   tool('test_input_required_result_multi_round', { description: 'Asks twice' }, async (_args, context) => {
-    const state = await unseal(context.requestState);
+    const state = stateOf(context.requestState);
     if (state?.round === 2) return `${String(state.name)} likes ${String(accepted(context.inputResponses, 'step2')?.color)}`;
     if (state?.round === 1) {
       const name = accepted(context.inputResponses, 'step1')?.name;
-      return inputRequired({
-        inputRequests: { step2: form('Step 2: What is your favorite color?', { color: { type: 'string' } }) },
-        requestState: await seal({ round: 2, name }),
-      });
+      return keeping({ round: 2, name }, { step2: form('Step 2: What is your favorite color?', { color: { type: 'string' } }) });
     }
-    return inputRequired({ inputRequests: { step1: askName('Step 1: What is your name?') }, requestState: await seal({ round: 1 }) });
+    return keeping({ round: 1 }, { step1: askName('Step 1: What is your name?') });
   });
 
   tool('test_input_required_result_tampered_state', { description: 'Refuses a state that was changed' }, async (_args, context) => {
-    const state = await unseal(context.requestState);
+    const state = stateOf(context.requestState);
     if (state !== undefined && accepted(context.inputResponses, 'confirm') !== undefined) return 'integrity-ok: requestState verified';
-    return inputRequired({
-      inputRequests: { confirm: form('Please confirm', { ok: { type: 'boolean' } }) },
-      requestState: await seal({ tool: 'tampered_state' }),
-    });
+    return keeping({ tool: 'tampered_state' }, { confirm: form('Please confirm', { ok: { type: 'boolean' } }) });
   });
 
   tool(
