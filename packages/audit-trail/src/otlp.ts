@@ -1,0 +1,1 @@
+export { OtlpAuditSink, type OtlpAuditSinkOptions } from './otlp-audit-sink.js';
