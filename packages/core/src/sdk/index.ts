@@ -2,4 +2,5 @@ export { type ChannelTransport, type ServeChannelOptions, type ServedChannel, se
 export { type Connection, connectionOf, toAuthInfo } from './connection.js';
 export { type HostOptions, hostSdkServer, hostSdkV1Server, type SdkV1Server } from './host.js';
 export { toSdkFactory } from './service-server.js';
+export { StateEventStore, type StateEventStoreOptions } from './state-event-store.js';
 export { authorizeListen } from './subscriptions.js';

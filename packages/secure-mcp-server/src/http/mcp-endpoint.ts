@@ -12,7 +12,7 @@ import { authorizeListen, type Connection, toAuthInfo, toSdkFactory } from '@mcp
 import { createMcpHandler, isLegacyRequest, type McpHttpHandler } from '@modelcontextprotocol/server';
 import { isEventStream } from './node-web.js';
 import { HttpRefusal, refusalResponse } from './refusal.js';
-import { LegacySessions, type SessionOptions } from './sessions.js';
+import { LegacySessions, type ResolvedSessionOptions } from './sessions.js';
 
 /** What came of a request. */
 export interface McpAnswer {
@@ -34,10 +34,10 @@ export class McpEndpoint {
   readonly #onError: (error: Error) => void;
   #lastSdkError: Error | undefined;
 
-  constructor(service: RpcService, sessions: Required<SessionOptions>, clock: Clock, onError: (error: Error) => void) {
+  constructor(service: RpcService, sessions: ResolvedSessionOptions, clock: Clock, onError: (error: Error) => void) {
     this.#service = service;
     this.#onError = onError;
-    this.#sessions = new LegacySessions(service, sessions, clock);
+    this.#sessions = new LegacySessions(service, sessions, clock, onError);
     this.#modern = createMcpHandler(toSdkFactory(service), {
       legacy: 'reject',
       // The service publishes its events itself.

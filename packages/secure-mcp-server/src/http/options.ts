@@ -4,7 +4,7 @@ import { AddressList } from '../address-list.js';
 import type { MetricsPage } from '../metrics-page.js';
 import { integerOption, pathOption } from '../options.js';
 import { type ClientCertificateOptions, clientCertificateTls } from './client-certificates.js';
-import type { SessionOptions } from './sessions.js';
+import type { ResolvedSessionOptions, SessionOptions } from './sessions.js';
 
 /** Certificate and key of an HTTPS listener, PEM. */
 export interface TlsOptions {
@@ -63,7 +63,7 @@ export interface ResolvedHttpOptions
   readonly metrics: MetricsPage | undefined;
   readonly trustedProxies: AddressList;
   readonly tls: TlsOptions | undefined;
-  readonly sessions: Required<SessionOptions>;
+  readonly sessions: ResolvedSessionOptions;
 }
 
 const DAY_MS = 86_400_000;
@@ -96,6 +96,9 @@ export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
     metrics: options.metrics,
     trustedProxies: new AddressList('http.trustedProxies', options.trustedProxies ?? []),
     sessions: {
+      store: sessions.store,
+      maxSessionsPerPrincipal: integerOption('http.sessions.maxSessionsPerPrincipal', sessions.maxSessionsPerPrincipal, { fallback: 1000 }),
+      maxEventsPerSession: integerOption('http.sessions.maxEventsPerSession', sessions.maxEventsPerSession, { fallback: 256, max: 10_000 }),
       idleTimeoutMs: integerOption('http.sessions.idleTimeoutMs', sessions.idleTimeoutMs, { fallback: 1_800_000, max: DAY_MS }),
       maxSessions: integerOption('http.sessions.maxSessions', sessions.maxSessions, { fallback: 10_000 }),
       replayBufferBytes: integerOption('http.sessions.replayBufferBytes', sessions.replayBufferBytes, {
