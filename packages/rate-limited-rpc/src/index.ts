@@ -11,6 +11,7 @@ export {
   type RpcConnection,
 } from './caller/rpc-caller.js';
 export type { RateLimitDimension, RateLimitDimensions } from './key.js';
+export { type FetchIdentity, type LimitFetchOptions, limitFetch } from './limit-fetch.js';
 export type { LimitAlgorithm, LimitCharge, LimitCounters, LimitOutcome, LimitRule, LimitStore, PaidCharge } from './limit-store.js';
 export type { ConcurrencyLimit, RateLimit, RateLimitCost, RateLimitedRpcOptions, RateLimitKey, RequestLimit } from './options.js';
 export { RateLimitedRPC, type RateLimitMetrics, type RateLimitStatus, type RateLimitSubject } from './rate-limited-rpc.js';

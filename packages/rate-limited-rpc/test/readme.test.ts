@@ -3,8 +3,9 @@ import { readFileSync } from 'node:fs';
 import { compose, type RpcContext, RpcError, type RpcHandler } from '@mcp-blocks/core';
 import { hostSdkServer, serveChannel } from '@mcp-blocks/core/sdk';
 import { testContext, testPrincipal } from '@mcp-blocks/core/testing';
-import { RateLimitedRPC, RpcCaller } from '@mcp-blocks/rate-limited-rpc';
+import { limitFetch, RateLimitedRPC, RpcCaller } from '@mcp-blocks/rate-limited-rpc';
 import { redisLimits } from '@mcp-blocks/rate-limited-rpc/redis';
+import { limitTransport } from '@mcp-blocks/rate-limited-rpc/sdk';
 import { Client } from '@modelcontextprotocol/client';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
 import { expect, it } from 'vitest';
@@ -23,7 +24,13 @@ const lines = (text: string) =>
 it('the examples of the README are the ones run here', () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
   const blocks = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => lines(code!));
-  expect(blocks).toEqual([lines(between('server')), lines(between('client')), lines(between('redis')), lines(between('caller'))]);
+  expect(blocks).toEqual([
+    lines(between('server')),
+    lines(between('bare')),
+    lines(between('client')),
+    lines(between('redis')),
+    lines(between('caller')),
+  ]);
 });
 
 it('limits a server somebody else wrote', async () => {
@@ -67,6 +74,32 @@ it('limits several processes together', async () => {
   for (let i = 0; i < 3; i += 1) await handle({ method: 'tools/list', params: {} }, testContext({ principal }));
   expect(await other.getRateLimitStatus({ principal })).toMatchObject([{ used: 3, remaining: 97 }]);
   await Promise.all([limiter.close(), other.close()]);
+});
+
+it('limits a bare transport and an endpoint', async () => {
+  const [clientEnd, transport] = InMemoryTransport.createLinkedPair();
+  const limiter = new RateLimitedRPC({ limits: [{ by: 'principal', requests: 1, windowMs: 60_000 }] });
+  const server = new McpServer({ name: 'clock', version: '1.0.0' });
+  server.registerTool('now', {}, async () => ({ content: [] }));
+  const handler = { fetch: async (_request: Request) => Response.json({ jsonrpc: '2.0', id: 1, result: {} }) };
+  const principal = testPrincipal();
+  const identify = (_request: Request) => principal;
+  // bare:start
+  await server.connect(limitTransport(transport, limiter, { principal, transport: 'memory' }));
+
+  const fetch = limitFetch(
+    (request) => handler.fetch(request),
+    limiter,
+    (request) => ({ principal: identify(request) }),
+  );
+  // bare:end
+  const client = new Client({ name: 'test', version: '1' });
+  await client.connect(clientEnd);
+  await client.listTools();
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' });
+  expect((await fetch(new Request('http://127.0.0.1/mcp', { method: 'POST', body }))).status).toBe(429);
+  await client.close();
+  await limiter.close();
 });
 
 it('calls with retries, and in batches', async () => {

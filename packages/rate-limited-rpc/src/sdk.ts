@@ -1,0 +1,1 @@
+export { limitTransport, type TransportIdentity } from './limit-transport.js';
