@@ -1,0 +1,4 @@
+import { main } from './proof.ts';
+import { proof } from './tokens.ts';
+
+await main(proof);
