@@ -4,6 +4,7 @@ import { compose, type RpcContext, RpcError, type RpcHandler } from '@mcp-blocks
 import { hostSdkServer, serveChannel } from '@mcp-blocks/core/sdk';
 import { testContext, testPrincipal } from '@mcp-blocks/core/testing';
 import { limitFetch, RateLimitedRPC, RpcCaller } from '@mcp-blocks/rate-limited-rpc';
+import { clusterLimits, serveClusterLimits } from '@mcp-blocks/rate-limited-rpc/cluster';
 import { redisLimits } from '@mcp-blocks/rate-limited-rpc/redis';
 import { limitTransport } from '@mcp-blocks/rate-limited-rpc/sdk';
 import { Client } from '@modelcontextprotocol/client';
@@ -29,6 +30,7 @@ it('the examples of the README are the ones run here', () => {
     lines(between('bare')),
     lines(between('client')),
     lines(between('redis')),
+    lines(between('cluster')),
     lines(between('caller')),
   ]);
 });
@@ -100,6 +102,19 @@ it('limits a bare transport and an endpoint', async () => {
   expect((await fetch(new Request('http://127.0.0.1/mcp', { method: 'POST', body }))).status).toBe(429);
   await client.close();
   await limiter.close();
+});
+
+it('counts for workers in the primary', async () => {
+  // cluster:start
+  // In the primary, before it forks:
+  const stop = serveClusterLimits();
+
+  // In the workers:
+  const store = clusterLimits({ timeoutMs: 1_000 });
+  // cluster:end
+  // This process is a primary without workers; cluster.test.ts has some.
+  expect(() => new RateLimitedRPC({ limits: [{ by: 'principal', requests: 1, windowMs: 1 }], store })).toThrow('workers');
+  await stop();
 });
 
 it('calls with retries, and in batches', async () => {

@@ -1,0 +1,1 @@
+export { type ClusterLimitsOptions, clusterLimits, serveClusterLimits } from './cluster/cluster-limits.js';
