@@ -176,12 +176,18 @@ async function toOutcome(tool: ToolEntry, returned: unknown, masks: readonly Com
   const checked = await tool.output.validate(returned.structuredContent);
   if ('problems' in checked) throw new Error(`returned what its output schema refuses: ${checked.problems.join('; ')}`);
   const full = checked.value as JsonObject;
-  const structuredContent = masks.length === 0 ? full : masked(full, masks);
-  const text = [{ type: 'text', text: JSON.stringify(structuredContent) }];
-  // What the tool says in words may tell what is masked.
-  const content = masks.length === 0 ? (returned.content ?? text) : text;
+  // What the tool says beside, in words or in `_meta`, may tell what is masked.
+  if (masks.length > 0) {
+    const structuredContent = masked(full, masks);
+    return { result: { content: jsonText(structuredContent), structuredContent } };
+  }
+  const { content = jsonText(full) } = returned;
   if (!isContent(content)) throw new Error('returned content that is not an array of blocks');
-  return { result: { ...returned, content, structuredContent } };
+  return { result: { ...returned, content, structuredContent: full } };
+}
+
+function jsonText(value: JsonObject): JsonObject[] {
+  return [{ type: 'text', text: JSON.stringify(value) }];
 }
 
 function isContent(content: unknown): boolean {

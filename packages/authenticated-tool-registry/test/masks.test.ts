@@ -24,7 +24,7 @@ function masking(mask: readonly Mask[], content?: { type: 'text'; text: string }
   const setup = setUp({ roles: { chief: ['auditor'] } });
   setup.registry.tool('get', { output, mask, input: z.object({ own: z.boolean().optional() }) }, () => ({
     structuredContent: value,
-    ...(content === undefined ? {} : { content }),
+    ...(content === undefined ? {} : { content, _meta: { iban: 'DE12' } }),
   }));
   const get = (roles: string[] = [], args: JsonObject = {}) => setup.ask('tools/call', { name: 'get', arguments: args }, as({ roles }));
   return { ...setup, get };
@@ -52,6 +52,7 @@ describe('a masked field', () => {
     const hidden = await get(['clerk']);
     expect(hidden.structuredContent).toEqual(expected);
     expect(JSON.parse(textOf(hidden))).toEqual(expected);
+    expect(hidden).not.toHaveProperty('_meta');
     for (const role of ['auditor', 'chief']) {
       const seen = await get([role]);
       expect(seen.structuredContent).toEqual(value);
@@ -72,6 +73,18 @@ describe('a masked field', () => {
     ]);
     expect((await get(['clerk'])).structuredContent).toMatchObject({ customer: { name: 'Ada', iban: '***' } });
     expect((await get(['auditor'])).structuredContent).toMatchObject({ customer: { name: '***', iban: 'DE12' } });
+  });
+
+  it('is not seen when its function fails', async () => {
+    const boom = () => {
+      throw new Error('boom');
+    };
+    const { get, errors } = masking([{ path: 'customer.iban', unless, with: boom }]);
+    const hidden = await get();
+    expect(hidden.isError).toBe(true);
+    expect(JSON.stringify(hidden)).not.toContain('DE12');
+    expect(errors.map((error) => error.message)).toEqual(['boom']);
+    expect((await get(['auditor'])).structuredContent).toEqual(value);
   });
 
   it('still fits the output schema that clients check', async () => {

@@ -116,6 +116,14 @@ export const MUTANTS: readonly Mutant[] = [
     world: conditions((condition, deny) => (condition === 'fails' && deny ? { atLeast: 99 } : condition)),
   },
   {
+    name: 'something true is yes',
+    world: conditions((condition, deny) => (condition === 'says yes' && !deny ? { atLeast: -1 } : condition)),
+  },
+  {
+    name: 'nothing said is no',
+    world: conditions((condition, deny) => (condition === 'says nothing' && deny ? { atLeast: 99 } : condition)),
+  },
+  {
     name: 'one attribute as wanted is enough',
     world: rules((rule) =>
       typeof rule.attributes === 'object' && 'values' in rule.attributes

@@ -75,7 +75,7 @@ function membership(rule: RuleSpec, { caller, roles, time }: Facts, argumentsHol
   return (rule.scopes ?? []).every((scope) => held.has(scope)) ? 'in' : 'short of scopes';
 }
 
-/** A function that fails refuses: no member of an allowing rule, a member of a denying one. */
+/** A function that throws, or says neither yes nor no, refuses: no member of an allowing rule, a member of a denying one. */
 function satisfied(
   condition: ConditionSpec,
   source: Readonly<Record<string, unknown>>,
@@ -83,7 +83,7 @@ function satisfied(
   lists: boolean,
   denies: boolean,
 ): boolean {
-  if (condition === 'fails') return denies;
+  if (typeof condition === 'string') return denies;
   if ('atLeast' in condition) return Number(source[measure]) >= condition.atLeast;
   for (const [name, wanted] of Object.entries(condition.values)) {
     const actual = source[name];

@@ -104,9 +104,10 @@ function ruleOf({ deny, anonymous: open, users, roles, scopes, windows, attribut
 }
 
 function conditionOf<F>(condition: ConditionSpec, reaching: (atLeast: number) => F): F | Record<string, string[]> {
-  if (condition === 'fails') {
+  if (typeof condition === 'string') {
     return (() => {
-      throw new Error('fails');
+      if (condition === 'fails') throw new Error(condition);
+      return condition === 'says yes' ? 'yes' : undefined;
     }) as F;
   }
   return 'atLeast' in condition ? reaching(condition.atLeast) : (condition.values as Record<string, string[]>);

@@ -8,8 +8,13 @@ export interface WindowSpec {
   readonly zone: string;
 }
 
-/** Wanted values by name; a number the level or amount must reach at least; or a function that fails. */
-export type ConditionSpec = { readonly values: Readonly<Record<string, readonly unknown[]>> } | { readonly atLeast: number } | 'fails';
+/** Wanted values by name; a number the level or amount must reach at least; or a function that is no use: it throws, or answers neither true nor false. */
+export type ConditionSpec =
+  | { readonly values: Readonly<Record<string, readonly unknown[]>> }
+  | { readonly atLeast: number }
+  | 'fails'
+  | 'says yes'
+  | 'says nothing';
 
 export interface RuleSpec {
   readonly deny: boolean;
@@ -127,7 +132,7 @@ export class WorldMaker {
   }
 
   #condition(names: Readonly<Record<string, readonly unknown[]>>): ConditionSpec {
-    if (this.#chance(0.15)) return 'fails';
+    if (this.#chance(0.2)) return this.#one(['fails', 'says yes', 'says nothing']);
     if (this.#chance(0.3)) return { atLeast: this.#whole(4) };
     const picked = this.#some(Object.keys(names));
     return { values: Object.fromEntries(picked.map((name) => [name, this.#some(names[name] ?? [])])) };
