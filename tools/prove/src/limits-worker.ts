@@ -14,6 +14,7 @@ export interface WorkerSetting {
   readonly keyPrefix: string;
   /** `two-steps` is the planted bug: it looks, and then counts. */
   readonly store: 'redis' | 'two-steps';
+  readonly commandTimeoutMs: number;
   readonly insuredProcesses?: number;
 }
 
@@ -61,15 +62,22 @@ function twoSteps(url: string, keyPrefix: string): LimitStore {
   };
 }
 
-async function open({ algorithm, requests, windowMs, url, keyPrefix, store, insuredProcesses: processes }: WorkerSetting) {
+async function open({
+  algorithm,
+  requests,
+  windowMs,
+  url,
+  keyPrefix,
+  store,
+  commandTimeoutMs,
+  insuredProcesses: processes,
+}: WorkerSetting) {
   await limiter?.close();
   const insurance = processes === undefined ? {} : { insurance: { processes } };
   limiter = new RateLimitedRPC({
     limits: [{ by: ({ params }) => params.key as string, algorithm, requests, windowMs }],
     store:
-      store === 'redis'
-        ? redisLimits({ url, keyPrefix, commandTimeoutMs: 200, probeIntervalMs: 50, ...insurance })
-        : twoSteps(url, keyPrefix),
+      store === 'redis' ? redisLimits({ url, keyPrefix, commandTimeoutMs, probeIntervalMs: 50, ...insurance }) : twoSteps(url, keyPrefix),
     clock: systemClock,
   });
   handle = compose(async () => ({}), [limiter.middleware]);
