@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
@@ -21,7 +21,7 @@ import { atTime } from '../expiry.js';
 import type { MetricsSource } from '../metrics-page.js';
 import { readBody } from './body.js';
 import { clientAddress } from './client-address.js';
-import { clientCertificateTls, refuseUntrusted } from './client-certificates.js';
+import { refuseUntrusted } from './client-certificates.js';
 import { documentResponse } from './documents.js';
 import { type Exchange, Exchanges } from './exchanges.js';
 import { healthResponse } from './health.js';
@@ -30,6 +30,8 @@ import { metricsResponse } from './metrics-response.js';
 import { sendResponse, toWebRequest } from './node-web.js';
 import { type HttpOptions, type ResolvedHttpOptions, resolveHttpOptions } from './options.js';
 import { HttpRefusal, refusalResponse } from './refusal.js';
+import type { TlsOptions } from './tls.js';
+import { WebPolicy } from './web-policy.js';
 
 const METHODS = ['POST', 'GET', 'DELETE'];
 
@@ -52,6 +54,7 @@ export class HttpListener implements Listener {
   readonly name = 'http';
   readonly #options: ResolvedHttpOptions;
   readonly #guard: RequestGuard;
+  readonly #web: WebPolicy;
   readonly #exchanges = new Exchanges();
   readonly #counted = new Set<Duplex>();
   #running: Running | undefined;
@@ -64,6 +67,12 @@ export class HttpListener implements Listener {
       ...(options.allowedHosts === undefined ? {} : { allowedHosts: options.allowedHosts }),
       ...(options.allowedOrigins === undefined ? {} : { allowedOrigins: options.allowedOrigins }),
     });
+    this.#web = new WebPolicy({
+      guard: this.#guard,
+      cors: options.allowedOrigins !== undefined,
+      isTls: options.tls !== undefined,
+      bindAddress: this.#options.host,
+    });
   }
 
   get endpoint(): string | undefined {
@@ -74,6 +83,20 @@ export class HttpListener implements Listener {
   get upgradeEndpoints(): readonly string[] {
     const urls = this.#options.upgrades.map(({ path }) => this.#urlOf(this.#options.tls === undefined ? 'ws' : 'wss', path));
     return urls.filter((url) => url !== undefined);
+  }
+
+  /**
+   * Reads the certificate's files again, or takes other TLS options than before, for connections that come from
+   * now on; open ones are not touched.
+   *
+   * @throws ConfigurationError when the listener has no `tls`, a file cannot be read, or certificate and key do
+   * not belong together; what was in use stays in use.
+   */
+  reloadTls(next?: TlsOptions): void {
+    const { tls } = this.#options;
+    if (tls === undefined) throw new ConfigurationError('http.tls', 'the listener was made without it');
+    tls.reload(next);
+    if (this.#running !== undefined) tls.apply(this.#running.server as TlsServer);
   }
 
   /** Legacy sessions held at the moment. */
@@ -99,21 +122,18 @@ export class HttpListener implements Listener {
     const server =
       tls === undefined
         ? createServer(limits)
-        : createTlsServer({
-            ...limits,
-            ...tls,
-            ...clientCertificateTls(tls.clientCertificates),
-            handshakeTimeout: headersTimeoutMs,
-            ALPNProtocols: ['http/1.1'],
-          });
+        : createTlsServer({ ...limits, ...tls.serverOptions, handshakeTimeout: headersTimeoutMs, ALPNProtocols: ['http/1.1'] });
     const clock = host.clock ?? systemClock;
     const endpoint = new McpEndpoint(host.service, this.#options.sessions, clock, (error) => host.onError(error));
     const running: Running = { server, host, clock, endpoint, cut: new AbortController() };
     server.on('connection', (socket: Socket) => {
-      if (host.hasCapacity?.() === false) socket.destroy();
+      const refusal = this.#options.gate.enter(socket);
+      if (refusal !== undefined) this.#auditRefusal(running, socket.remoteAddress, refusal);
+      if (refusal !== undefined || host.hasCapacity?.() === false) socket.destroy();
     });
     server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => this.#count(socket, host));
     if (tls !== undefined) {
+      running.stopWatching = tls.watch(server as TlsServer, clock, (error) => host.onError(error));
       refuseUntrusted(server, (reason, remoteAddress) =>
         host.audit({
           type: 'auth.failed',
@@ -167,6 +187,7 @@ export class HttpListener implements Listener {
     this.#draining = true;
     running.cut.abort();
     running.stopMetrics?.();
+    running.stopWatching?.();
     const closed = closeServer(running);
     await Promise.all([running.endpoint.close(), ...this.#options.upgrades.map((upgrade) => upgrade.close())]);
     running.server.closeAllConnections();
@@ -192,6 +213,7 @@ export class HttpListener implements Listener {
       const unread = isUnbounded(request, running.host.maxMessageBytes) || (reply instanceof Response && reply.status === 408);
       await sendResponse(response, answer?.response ?? (reply as Response), {
         close: this.#draining || unread,
+        headers: this.#web.headers(request),
         maxBufferedBytes: this.#options.maxBufferedBytes,
         endStream: endStream.signal,
         ...(unread ? { beforeEnd: discardRest(request, running.clock) } : {}),
@@ -218,20 +240,23 @@ export class HttpListener implements Listener {
     const path = (request.url ?? '/').split('?', 1)[0] as string;
     const health = healthResponse(path, !this.#draining && host.ready?.() !== false);
     if (health !== undefined) return health;
-    const { metrics, trustedProxies } = this.#options;
-    if (metrics !== undefined && path === metrics.path) return metricsResponse(metrics, request, trustedProxies);
+    const { metrics, gate } = this.#options;
+    if (metrics !== undefined && path === metrics.path) return metricsResponse(metrics, request, gate.trustedProxies);
     const document = host.document?.(path);
     if (document !== undefined) return documentResponse(request.method ?? '', document);
+    const remoteAddress = clientAddress(request, gate.trustedProxies);
+    gate.check(remoteAddress);
     if (this.#exchanges.openOn(request.socket) > host.maxInFlight) {
       throw new RpcError('unavailable', 'Too many requests are in progress on this connection');
     }
     this.#guard.check(request.headers);
     if (path !== this.#options.path)
       throw new HttpRefusal(404, 'invalid_request', `There is nothing here; the MCP endpoint is ${this.#options.path}`);
+    const preflight = this.#web.preflight(request, METHODS);
+    if (preflight !== undefined) return preflight;
     const method = request.method ?? '';
     if (!METHODS.includes(method))
       throw new HttpRefusal(405, 'invalid_request', `${method} is not a method of MCP`, { allow: METHODS.join(', ') });
-    const remoteAddress = clientAddress(request, trustedProxies);
     const from = { transport: this.name, ...(remoteAddress === undefined ? {} : { remoteAddress }) };
     const certificate = clientCertificateOf(request.socket);
     const principal = await host.authenticate({
@@ -255,21 +280,25 @@ export class HttpListener implements Listener {
     return answer;
   }
 
-  #refuse({ host, clock }: Running, request: IncomingMessage, error: unknown): Response {
+  #refuse(running: Running, request: IncomingMessage, error: unknown): Response {
+    const { host } = running;
     if (!isRpcError(error)) host.onError(error instanceof Error ? error : new Error(String(error)));
     if (isRpcError(error) && (error.code === 'forbidden' || error.code === 'payload_too_large')) {
-      const remoteAddress = clientAddress(request, this.#options.trustedProxies);
-      host.audit({
-        type: 'request.refused',
-        time: clock.now(),
-        outcome: 'denied',
-        actor: '-',
-        reason: error.auditReason ?? error.message,
-        transport: this.name,
-        ...(remoteAddress === undefined ? {} : { remoteAddress }),
-      });
+      this.#auditRefusal(running, clientAddress(request, this.#options.gate.trustedProxies), error.auditReason ?? error.message);
     }
     return refusalResponse(error);
+  }
+
+  #auditRefusal({ host, clock }: Running, remoteAddress: string | undefined, reason: string): void {
+    host.audit({
+      type: 'request.refused',
+      time: clock.now(),
+      outcome: 'denied',
+      actor: '-',
+      reason,
+      transport: this.name,
+      ...(remoteAddress === undefined ? {} : { remoteAddress }),
+    });
   }
 
   #upgrade(running: Running, request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -277,6 +306,7 @@ export class HttpListener implements Listener {
     const upgrade = this.#options.upgrades.find((candidate) => candidate.path === path);
     let refusal: string | undefined;
     try {
+      this.#options.gate.check(clientAddress(request, this.#options.gate.trustedProxies));
       this.#guard.check(request.headers);
       if (upgrade === undefined) refusal = '404 Not Found';
       else if (this.#draining) refusal = '503 Service Unavailable';
@@ -323,6 +353,8 @@ interface Running {
   readonly cut: AbortController;
   /** Ends the observation by the page of metrics. */
   stopMetrics?: (() => void) | undefined;
+  /** Ends the watch over the certificate's files. */
+  stopWatching?: () => void;
   /** Resolves when the port and every connection are closed. Set when closing has begun. */
   closed?: Promise<void>;
 }

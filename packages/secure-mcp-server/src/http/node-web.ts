@@ -18,6 +18,8 @@ export function toWebRequest(request: IncomingMessage, signal: AbortSignal): Req
 export interface SendOptions {
   /** Asks the client not to reuse the connection. */
   readonly close: boolean;
+  /** Headers of every response; the response's own go before them. */
+  readonly headers: Readonly<Record<string, string>>;
   /** A stream is cut when more than this many bytes wait for a reader that does not read. */
   readonly maxBufferedBytes: number;
   /** Ends a stream before its end when it aborts. */
@@ -36,8 +38,7 @@ export async function sendResponse(target: ServerResponse, response: Response, o
     return;
   }
   target.statusCode = response.status;
-  target.setHeader('X-Content-Type-Options', 'nosniff');
-  target.setHeader('Cache-Control', 'no-store');
+  for (const [name, value] of Object.entries(options.headers)) target.setHeader(name, value);
   for (const [name, value] of response.headers) if (!NODE_OWNED.has(name)) target.setHeader(name, value);
   if (options.close) target.setHeader('Connection', 'close');
   if (isEventStream(response)) {

@@ -1,23 +1,13 @@
 import { ConfigurationError } from '@mcp-blocks/core';
 import type { HttpUpgradeListener } from '@mcp-blocks/core/node';
-import { AddressList } from '../address-list.js';
 import type { MetricsPage } from '../metrics-page.js';
 import { integerOption, pathOption } from '../options.js';
-import { type ClientCertificateOptions, clientCertificateTls } from './client-certificates.js';
+import { type AddressOptions, ConnectionGate } from './connection-gate.js';
 import type { ResolvedSessionOptions, SessionOptions } from './sessions.js';
-
-/** Certificate and key of an HTTPS listener, PEM. */
-export interface TlsOptions {
-  readonly cert: string | Buffer;
-  readonly key: string | Buffer;
-  /** Oldest TLS version accepted. Default: `TLSv1.2`. */
-  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
-  /** Asks clients for a certificate. Default: they are not asked. */
-  readonly clientCertificates?: ClientCertificateOptions;
-}
+import { TlsCertificate, type TlsOptions } from './tls.js';
 
 /** Options of `http()`. */
-export interface HttpOptions {
+export interface HttpOptions extends AddressOptions {
   /** TCP port; 0 takes a free one. */
   readonly port: number;
   /** Address to listen on. Default: `127.0.0.1`. */
@@ -28,17 +18,15 @@ export interface HttpOptions {
   readonly tls?: TlsOptions;
   /** Hostnames accepted in `Host`, without port. Default on a loopback address: its names; required on any other. */
   readonly allowedHosts?: readonly string[];
-  /** Hostnames accepted in `Origin`. Default: the loopback names on a loopback address, else none. */
+  /**
+   * Hostnames accepted in `Origin`. When given, scripts of these origins may also read the answers (CORS).
+   * Default: the loopback names on a loopback address, else none, and nobody by CORS.
+   */
   readonly allowedOrigins?: readonly string[];
   /** Listeners that share the port and take upgrade requests on paths of their own, such as a WebSocket listener. */
   readonly upgrades?: readonly HttpUpgradeListener[];
   /** A page of metrics, such as `prometheus()`; it says itself who may read it. Default: none. */
   readonly metrics?: MetricsPage;
-  /**
-   * Addresses and networks of reverse proxies whose `X-Forwarded-For` is believed. Default: none, and the
-   * header is ignored.
-   */
-  readonly trustedProxies?: readonly string[];
   /** Bounds of legacy sessions. */
   readonly sessions?: SessionOptions;
   /** Milliseconds for a request's headers to arrive. Default: 15 000. */
@@ -59,10 +47,10 @@ export interface HttpOptions {
 
 /** {@link HttpOptions} with every default filled in. */
 export interface ResolvedHttpOptions
-  extends Required<Omit<HttpOptions, 'tls' | 'allowedHosts' | 'allowedOrigins' | 'sessions' | 'metrics' | 'trustedProxies'>> {
+  extends Required<Omit<HttpOptions, 'tls' | 'allowedHosts' | 'allowedOrigins' | 'sessions' | 'metrics' | keyof AddressOptions>> {
   readonly metrics: MetricsPage | undefined;
-  readonly trustedProxies: AddressList;
-  readonly tls: TlsOptions | undefined;
+  readonly gate: ConnectionGate;
+  readonly tls: TlsCertificate | undefined;
   readonly sessions: ResolvedSessionOptions;
 }
 
@@ -82,19 +70,14 @@ export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
   ];
   const twice = paths.find((candidate, index) => paths.indexOf(candidate) !== index);
   if (twice !== undefined) throw new ConfigurationError('http.path', `the path '${twice}' is used twice`);
-  const minVersion = tls?.minVersion ?? 'TLSv1.2';
-  if (minVersion !== 'TLSv1.2' && minVersion !== 'TLSv1.3') {
-    throw new ConfigurationError('http.tls.minVersion', `expected 'TLSv1.2' or 'TLSv1.3', got '${String(minVersion)}'`);
-  }
-  clientCertificateTls(tls?.clientCertificates);
   return {
     port: integerOption('http.port', options.port, { fallback: 0, min: 0, max: 65_535 }),
     host: options.host ?? '127.0.0.1',
     path,
-    tls: tls === undefined ? undefined : { ...tls, minVersion },
+    tls: tls && new TlsCertificate(tls),
     upgrades,
     metrics: options.metrics,
-    trustedProxies: new AddressList('http.trustedProxies', options.trustedProxies ?? []),
+    gate: new ConnectionGate(options),
     sessions: {
       store: sessions.store,
       maxSessionsPerPrincipal: integerOption('http.sessions.maxSessionsPerPrincipal', sessions.maxSessionsPerPrincipal, { fallback: 1000 }),
