@@ -5,7 +5,7 @@ import { ManualClock, settle } from '@mcp-blocks/core/testing';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { http, SecureMCPServer, type SecureMCPServerOptions, stdio } from '../src/index.js';
 import { connectHttp, jsonOf } from './support/clients.js';
-import { callTool, modernRequest, startHttp, testJwt, testService } from './support/server.js';
+import { callTool, modernRequest, startHttp, testJwt, testService, token } from './support/server.js';
 
 const probe = async (url: URL, path: string) => {
   const response = await fetch(new URL(path, url));
@@ -233,6 +233,34 @@ describe('a caller', () => {
     await expect(response).rejects.toThrow();
     while (state.aborted === 0) await settle();
     expect((await fetch(url, callTool('echo'))).status).toBe(200);
+  });
+
+  it('holds no more open streams than it may, in both eras together, and is told which limit that is', async () => {
+    const { url } = await startHttp({ service: testService().service, http: { maxSubscriptionsPerPrincipal: 2 } });
+    const listen = (headers = {}) =>
+      fetch(url, modernRequest('subscriptions/listen', { notifications: { toolsListChanged: true } }, headers));
+    const first = await listen();
+    const legacy = await connectHttp('v1', url);
+    let refused = await listen();
+    // The v1 client opens its stream after it has connected.
+    while (refused.status === 200) {
+      await refused.body?.cancel();
+      await settle();
+      refused = await listen();
+    }
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '60']);
+    expect(await refused.text()).toContain('maxSubscriptionsPerPrincipal');
+    const other = await listen({ authorization: `Bearer ${token({ sub: 'bob' })}` });
+    expect(other.status).toBe(200);
+    expect(jsonOf(await legacy.callTool({ name: 'echo', arguments: {} }))).toEqual({});
+    await first.body?.cancel();
+    let again = await listen();
+    while (again.status !== 200) {
+      await again.text();
+      await settle();
+      again = await listen();
+    }
+    await Promise.all([again.body?.cancel(), other.body?.cancel()]);
   });
 
   it('may not subscribe to what it may not read', async () => {

@@ -4,6 +4,8 @@ import {
   isJsonRpcRequest,
   isRpcError,
   type JsonRpcMessage,
+  type JsonRpcRequest,
+  principalKey,
   RpcError,
   type RpcService,
   type WireError,
@@ -26,18 +28,28 @@ export interface McpAnswer {
   release?(): void;
 }
 
+/** Bounds of {@link McpEndpoint}. */
+export interface McpEndpointOptions {
+  readonly sessions: ResolvedSessionOptions;
+  readonly maxSubscriptionsPerPrincipal: number;
+}
+
 /** One MCP endpoint as a function from web requests, authenticated and parsed, to web responses. Both eras. */
 export class McpEndpoint {
   readonly #service: RpcService;
   readonly #modern: McpHttpHandler;
   readonly #sessions: LegacySessions;
   readonly #onError: (error: Error) => void;
+  /** Open streams by principal. */
+  readonly #subscriptions = new Map<string, number>();
+  readonly #maxSubscriptions: number;
   #lastSdkError: Error | undefined;
 
-  constructor(service: RpcService, sessions: ResolvedSessionOptions, clock: Clock, onError: (error: Error) => void) {
+  constructor(service: RpcService, options: McpEndpointOptions, clock: Clock, onError: (error: Error) => void) {
     this.#service = service;
     this.#onError = onError;
-    this.#sessions = new LegacySessions(service, sessions, clock, onError);
+    this.#sessions = new LegacySessions(service, options.sessions, clock, onError);
+    this.#maxSubscriptions = options.maxSubscriptionsPerPrincipal;
     this.#modern = createMcpHandler(toSdkFactory(service), {
       legacy: 'reject',
       // The service publishes its events itself.
@@ -54,6 +66,37 @@ export class McpEndpoint {
   }
 
   async handle(request: Request, message: JsonRpcMessage | undefined, connection: Connection): Promise<McpAnswer> {
+    const opensStream = request.method === 'GET' || (message !== undefined && isListenRequest(message));
+    if (!opensStream) return this.#answer(request, message, connection);
+    const leave = this.#subscribe(principalKey(connection.principal));
+    try {
+      const answer = await this.#answer(request, message, connection);
+      const release = () => {
+        leave();
+        answer.release?.();
+      };
+      return { ...answer, release };
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  #subscribe(principal: string): () => void {
+    const open = this.#subscriptions.get(principal) ?? 0;
+    if (open >= this.#maxSubscriptions) {
+      const message = `You hold ${this.#maxSubscriptions} open streams, the most there may be (maxSubscriptionsPerPrincipal)`;
+      throw new HttpRefusal(429, 'rate_limited', message, { 'retry-after': '60' });
+    }
+    this.#subscriptions.set(principal, open + 1);
+    return () => {
+      const left = (this.#subscriptions.get(principal) ?? 1) - 1;
+      if (left === 0) this.#subscriptions.delete(principal);
+      else this.#subscriptions.set(principal, left);
+    };
+  }
+
+  async #answer(request: Request, message: JsonRpcMessage | undefined, connection: Connection): Promise<McpAnswer> {
     if (message === undefined) {
       const version = request.headers.get('mcp-protocol-version');
       if (version !== null && /^\d{4}-\d\d-\d\d$/.test(version) && eraOf(version) === 'modern') {
@@ -78,7 +121,7 @@ export class McpEndpoint {
 
   async #handleModern(request: Request, message: JsonRpcMessage, connection: Connection): Promise<McpAnswer> {
     const id = isJsonRpcRequest(message) ? message.id : null;
-    const isListen = isJsonRpcRequest(message) && message.method === 'subscriptions/listen';
+    const isListen = isListenRequest(message);
     if (isListen) {
       try {
         await authorizeListen(this.#service, message.params, connection, request.signal);
@@ -99,6 +142,10 @@ export class McpEndpoint {
       kind: isListen && isEventStream(response) ? 'subscription' : 'call',
     };
   }
+}
+
+function isListenRequest(message: JsonRpcMessage): message is JsonRpcRequest {
+  return isJsonRpcRequest(message) && message.method === 'subscriptions/listen';
 }
 
 /** The SDK answers what a handler throws with 200; the status and headers of our code say more. */

@@ -41,6 +41,11 @@ export interface HttpOptions extends AddressOptions {
    * it above the time a balancer needs to notice; it counts towards the deadline. From 0 to 600 000. Default: 0.
    */
   readonly drainDelayMs?: number;
+  /**
+   * Most open event streams of one principal: `subscriptions/listen` in the modern era, GET in the legacy one.
+   * Further ones are refused with 429. Default: 1000.
+   */
+  readonly maxSubscriptionsPerPrincipal?: number;
   /** Bytes that may wait for a client that does not read its stream before it is cut. Default: 16 777 216 (16 MiB). */
   readonly maxBufferedBytes?: number;
 }
@@ -94,6 +99,9 @@ export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
     bodyTimeoutMs: integerOption('http.bodyTimeoutMs', options.bodyTimeoutMs, { fallback: 30_000, max: DAY_MS }),
     keepAliveTimeoutMs: integerOption('http.keepAliveTimeoutMs', options.keepAliveTimeoutMs, { fallback: 65_000, max: DAY_MS }),
     drainDelayMs: integerOption('http.drainDelayMs', options.drainDelayMs, { fallback: 0, min: 0, max: 600_000 }),
+    maxSubscriptionsPerPrincipal: integerOption('http.maxSubscriptionsPerPrincipal', options.maxSubscriptionsPerPrincipal, {
+      fallback: 1000,
+    }),
     maxBufferedBytes: integerOption('http.maxBufferedBytes', options.maxBufferedBytes, { fallback: 16 * 1024 * 1024, max: GIB }),
   };
 }
