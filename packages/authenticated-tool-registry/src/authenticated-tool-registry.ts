@@ -1,4 +1,5 @@
 import {
+  type Caller,
   ConfigurationError,
   type JsonObject,
   type RpcHandler,
@@ -75,7 +76,7 @@ export class AuthenticatedToolRegistry implements RpcService {
   readonly info: ServiceInfo;
   readonly handler: RpcHandler;
   readonly events: ServiceEvents;
-  readonly toolInputSchema: (name: string) => JsonObject | undefined;
+  readonly toolInputSchema: (name: string, caller: Caller) => JsonObject | undefined;
 
   readonly #catalogs: Catalogs = {
     tools: new Catalog('tool'),
@@ -119,15 +120,16 @@ export class AuthenticatedToolRegistry implements RpcService {
     if (options.decisionPoint !== undefined && typeof options.decisionPoint.decide !== 'function') {
       throw new ConfigurationError('decisionPoint', 'expected an object with a function decide');
     }
+    const gatekeeper = new Gatekeeper({
+      defaultAccess: this.#defaultAccess,
+      roles: new RoleHierarchy(options.roles),
+      clock,
+      decisionPoint: options.decisionPoint && new DecisionClient(options.decisionPoint, decisionTimeoutMs, clock, onError),
+    });
     const handler = new RegistryHandler({
       catalogs: this.#catalogs,
       hasCapability: (capability) => this.#has(capability),
-      gatekeeper: new Gatekeeper({
-        defaultAccess: this.#defaultAccess,
-        roles: new RoleHierarchy(options.roles),
-        clock,
-        decisionPoint: options.decisionPoint && new DecisionClient(options.decisionPoint, decisionTimeoutMs, clock, onError),
-      }),
+      gatekeeper,
       quotas: options.quotaStore && new QuotaLedger(options.quotaStore, clock, onError),
       seal: options.requestState && new RequestStateSeal(options.requestState, clock),
       audit: this.#audit,
@@ -152,7 +154,10 @@ export class AuthenticatedToolRegistry implements RpcService {
     };
     this.handler = (request, context) => handler.handle(request, context);
     this.events = this.#emitter;
-    this.toolInputSchema = (tool) => this.#catalogs.tools.get(tool)?.definition.inputSchema as JsonObject | undefined;
+    this.toolInputSchema = (tool, caller) => {
+      const entry = this.#catalogs.tools.get(tool);
+      return entry !== undefined && gatekeeper.allowsByRules(entry, caller) ? (entry.definition.inputSchema as JsonObject) : undefined;
+    };
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { Clock, JsonObject, RpcContext } from '@mcp-blocks/core';
+import type { Caller, Clock, JsonObject, RpcContext } from '@mcp-blocks/core';
 import type { AccessPolicy, Decision } from './access-policy.js';
 import type { DecisionClient } from './decision-client.js';
 import type { DecisionRequest, EntryKind } from './decision-point.js';
@@ -76,12 +76,17 @@ export class Gatekeeper {
     return verdict.allowed ? byRules : verdict;
   }
 
+  /** {@link decide} as far as it can be told at once: a decision point is not asked. */
+  allowsByRules(entry: Guarded, caller: Caller): boolean {
+    return this.#byRules(entry, caller, undefined).allowed;
+  }
+
   /** Whether rules that are not about using an entry hold for the caller. */
   holds(policy: AccessPolicy, context: RpcContext, args: JsonObject): boolean {
     return policy.decide({ ...this.#subject(context), arguments: args }, this.#parts.roles).allowed;
   }
 
-  #byRules({ access }: Guarded, context: RpcContext, args: JsonObject | undefined): Decision {
+  #byRules({ access }: Guarded, context: Caller, args: JsonObject | undefined): Decision {
     const request = { ...this.#subject(context), ...(args === undefined ? {} : { arguments: args }) };
     return (access ?? this.#parts.defaultAccess).decide(request, this.#parts.roles);
   }
@@ -90,7 +95,7 @@ export class Gatekeeper {
     return { ...this.#subject(context), action: ACTIONS[kind], entry: { kind, key }, ...(args === undefined ? {} : { arguments: args }) };
   }
 
-  #subject({ principal, transport, remoteAddress }: RpcContext) {
+  #subject({ principal, transport, remoteAddress }: Caller) {
     const environment = { time: this.#parts.clock.now(), transport, ...(remoteAddress === undefined ? {} : { remoteAddress }) };
     return { principal, environment };
   }

@@ -126,7 +126,7 @@ describe('capabilities', () => {
     registry.tool('a', {}, nothing);
     expect(info).toMatchObject({ name: 'orders', version: '1.0.0', capabilities: { tools: {} } });
     expect(await handler({ method: 'tools/list', params: {} }, testContext())).toMatchObject({ tools: [{ name: 'a' }] });
-    expect(toolInputSchema('a')).toEqual({ type: 'object', additionalProperties: false });
+    expect(toolInputSchema('a', testContext())).toEqual({ type: 'object', additionalProperties: false });
   });
 
   it('come with title and instructions', () => {

@@ -1,5 +1,5 @@
 import { ConfigurationError, type JsonObject, RpcError } from '@mcp-blocks/core';
-import { testContext } from '@mcp-blocks/core/testing';
+import { testContext, testPrincipal } from '@mcp-blocks/core/testing';
 import { fromJsonSchema, inputRequired } from '@modelcontextprotocol/server';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -239,8 +239,15 @@ describe('the listed definition', () => {
       outputSchema: { type: 'object', required: ['rows'] },
     });
     expect(tool?.access).toBeUndefined();
-    expect(registry.toolInputSchema('query')).toEqual(tool?.inputSchema);
-    expect(registry.toolInputSchema('constructor')).toBeUndefined();
+    expect(registry.toolInputSchema('query', testContext())).toEqual(tool?.inputSchema);
+    expect(registry.toolInputSchema('constructor', testContext())).toBeUndefined();
+  });
+
+  it('tells the schema of no tool to a caller who may not use it', () => {
+    const { registry } = setUp();
+    registry.tool('secret', { access: { roles: ['admin'] } }, () => 'told');
+    expect(registry.toolInputSchema('secret', testContext())).toBeUndefined();
+    expect(registry.toolInputSchema('secret', testContext({ principal: testPrincipal({ roles: ['admin'] }) }))).toBeDefined();
   });
 
   it('keeps a JSON Schema of your own to the letter, and validates with it', async () => {
@@ -343,7 +350,7 @@ describe('a registration is refused with the reason when', () => {
     const { registry } = setUp();
     const input = z.object({ where: z.object({ region: z.string().meta(header('Region')) }), 'x-mcp-header': z.string() });
     registry.tool('a', { input }, nothing);
-    expect(registry.toolInputSchema('a')).toMatchObject({
+    expect(registry.toolInputSchema('a', testContext())).toMatchObject({
       properties: { where: { properties: { region: { 'x-mcp-header': 'Region' } } } },
     });
   });

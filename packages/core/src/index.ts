@@ -30,6 +30,7 @@ export { MemoryStateStore, type MemoryStateStoreOptions } from './memory-state-s
 export { eraOf, LEGACY_PROTOCOL_VERSION, META, MODERN_PROTOCOL_VERSION, type ProtocolEra } from './protocol.js';
 export { isRepeatableMethod } from './repeatable.js';
 export {
+  type Caller,
   compose,
   type RpcContext,
   type RpcHandler,

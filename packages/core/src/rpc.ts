@@ -55,6 +55,9 @@ export interface RpcContext {
   readonly request?: (method: string, params: JsonObject) => Promise<RpcResult>;
 }
 
+/** As much of a context as is known of a caller before a request is read. */
+export type Caller = Pick<RpcContext, 'principal' | 'transport' | 'remoteAddress'>;
+
 /** Answers requests: a tool registry, an SDK server behind a bridge, a cluster. Fails by throwing. */
 export type RpcHandler = (request: RpcRequest, context: RpcContext) => Promise<RpcResult>;
 

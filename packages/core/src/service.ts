@@ -1,6 +1,6 @@
 import { Events } from './events.js';
 import type { JsonObject } from './json.js';
-import type { RpcHandler } from './rpc.js';
+import type { Caller, RpcHandler } from './rpc.js';
 
 /** How a service presents itself in `server/discover` and `initialize`. */
 export interface ServiceInfo {
@@ -35,9 +35,10 @@ export interface RpcService {
   readonly events?: ServiceEvents;
   /**
    * The JSON Schema of a tool's arguments. Listeners check `Mcp-Param-*` headers against its
-   * `x-mcp-header` declarations; without it those headers are not checked.
+   * `x-mcp-header` declarations; without it those headers are not checked. For a tool the caller may not
+   * use it answers as for an unknown one, or a refused header would tell that the tool exists.
    */
-  toolInputSchema?(name: string): JsonObject | undefined;
+  toolInputSchema?(name: string, caller: Caller): JsonObject | undefined;
 }
 
 /** An in-process {@link ServiceEvents} that can be published to. A throwing listener harms no other. */

@@ -297,9 +297,9 @@ describe('calls', () => {
 
   it('know the schema of a listed tool', async () => {
     const { gateway } = setUp(three());
-    expect(gateway.toolInputSchema?.('read_file')).toBeUndefined();
+    expect(gateway.toolInputSchema?.('read_file', testContext())).toBeUndefined();
     await ask(gateway, 'tools/list');
-    expect(gateway.toolInputSchema?.('read_file')).toMatchObject({ properties: { path: { 'x-mcp-header': 'Path' } } });
+    expect(gateway.toolInputSchema?.('read_file', testContext())).toMatchObject({ properties: { path: { 'x-mcp-header': 'Path' } } });
   });
 });
 

@@ -1,6 +1,7 @@
 import {
   type AuditEvent,
   type AuditSink,
+  type Caller,
   type Authenticator,
   type Clock,
   ConfigurationError,
@@ -240,7 +241,7 @@ function wrap(service: RpcService, middleware: readonly RpcMiddleware[]): RpcSer
     },
     handler,
     ...(service.events === undefined ? {} : { events: service.events }),
-    ...(service.toolInputSchema === undefined ? {} : { toolInputSchema: (name: string) => service.toolInputSchema?.(name) }),
+    ...(service.toolInputSchema === undefined ? {} : { toolInputSchema: (name: string, caller: Caller) => service.toolInputSchema?.(name, caller) }),
   };
 }
 

@@ -34,7 +34,7 @@ async function startOnce(definition: ServiceDefinition, launcher: Launcher): Pro
   const dataDir = mkdtempSync(join(tmpdir(), `mcp-blocks-${definition.name}-`));
   const container = launcher.kind === 'docker' ? `mcp-blocks-${definition.name}-${port}` : undefined;
   const identity = launcher.kind === 'executable' ? identityFor(definition) : {};
-  if (identity.uid !== undefined) chownSync(dataDir, identity.uid, identity.gid);
+  if (identity.uid !== undefined && identity.gid !== undefined) chownSync(dataDir, identity.uid, identity.gid);
   if (launcher.kind === 'executable' && definition.prepare !== undefined) {
     try {
       await prepare(join(dirname(launcher.path), definition.prepare.program), definition.prepare.args(dataDir), identity);

@@ -25,19 +25,21 @@ const NOTIFICATIONS: Readonly<Record<ServiceEvent['kind'], string>> = {
 /** An SDK server whose every request is answered by a service. One instance serves one connection. */
 class ServiceServer extends McpServer {
   readonly #service: RpcService;
+  readonly #caller: Connection;
 
-  constructor(service: RpcService) {
+  constructor(service: RpcService, caller: Connection) {
     const { capabilities, instructions, ...implementation } = service.info;
     super(implementation, {
       capabilities: capabilities as ServerCapabilities,
       ...(instructions === undefined ? {} : { instructions }),
     });
     this.#service = service;
+    this.#caller = caller;
   }
 
   /** Where the SDK's HTTP entry looks up `x-mcp-header` declarations (SEP-2243). */
   override toolInputSchemaJson(name: string): Record<string, unknown> | undefined {
-    return this.#service.toolInputSchema?.(name);
+    return this.#service.toolInputSchema?.(name, this.#caller);
   }
 }
 
@@ -49,8 +51,8 @@ class ServiceServer extends McpServer {
  */
 export function toSdkFactory(service: RpcService, connection?: Connection): McpServerFactory {
   return ({ era, authInfo }) => {
-    const server = new ServiceServer(service);
     const from = connection ?? connectionOf(authInfo);
+    const server = new ServiceServer(service, from);
     bind(server, service, from, era);
     if (connection !== undefined && service.events !== undefined) forwardEvents(server, service, era);
     return server;
