@@ -132,6 +132,24 @@ describe('a client certificate', () => {
     expect(server.metrics().activeConnections).toBe(0);
   });
 
+  it('is still asked for when the server’s own is renewed', async () => {
+    const pair = { cert: fixture('server.pem'), key: fixture('server.key') };
+    const listener = http({ port: 0, tls: { ...pair, clientCertificates: { ca: CA } } });
+    const { server } = await startHttp({ service: testService().service, listeners: [listener], authenticators: [clientCertificate()] });
+    const url = new URL(server.endpoints[0] as string);
+    const changes = [{}, { clientCertificates: { ca: CA, required: false } }];
+    for (const change of changes) {
+      expect(() => listener.reloadTls({ ...pair, ...change })).toThrow(expect.objectContaining({ option: 'http.tls.clientCertificates' }));
+    }
+    listener.reloadTls({ ...pair, clientCertificates: { ca: CA } });
+    expect(await whoami(url, owner)).toMatchObject({ status: 200 });
+    await expect(whoami(url, stranger)).rejects.toThrow();
+    await expect(whoami(url, {})).rejects.toThrow();
+    listener.reloadTls({ ...pair, clientCertificates: { ca: stranger.cert } });
+    await expect(whoami(url, owner)).rejects.toThrow();
+    expect(await whoami(url, stranger)).toEqual({ status: 200, id: 'billing' });
+  });
+
   it('gives way to the authenticators before it', async () => {
     const { url } = await start();
     expect(await whoami(url, owner, callTool('whoami').headers.authorization)).toEqual({ status: 200, id: 'alice' });

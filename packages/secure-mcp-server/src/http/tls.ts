@@ -49,6 +49,10 @@ export class TlsCertificate {
    * @throws ConfigurationError as the constructor does; what was in use stays in use.
    */
   reload(next: TlsOptions = this.#options): void {
+    // Node settles when a server is made whether it asks for certificates, and without authorities trusts every public one.
+    if (asks(next) !== asks(this.#options)) {
+      throw new ConfigurationError('http.tls.clientCertificates', 'cannot be added, left out or made optional while the server listens');
+    }
     this.#current = load(next);
     this.#options = next;
   }
@@ -75,6 +79,12 @@ export class TlsCertificate {
     cancel = clock.setTimeout(look, this.#reloadIntervalMs);
     return () => cancel();
   }
+}
+
+/** What clients are asked for. */
+function asks({ clientCertificates }: TlsOptions): 'nothing' | 'required' | 'optional' {
+  if (clientCertificates === undefined) return 'nothing';
+  return (clientCertificates.required ?? true) ? 'required' : 'optional';
 }
 
 function load(options: TlsOptions): NodeTlsOptions {
