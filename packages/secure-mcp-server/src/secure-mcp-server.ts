@@ -1,8 +1,8 @@
 import {
   type AuditEvent,
   type AuditSink,
-  type Caller,
   type Authenticator,
+  type Caller,
   type Clock,
   ConfigurationError,
   compose,
@@ -241,7 +241,9 @@ function wrap(service: RpcService, middleware: readonly RpcMiddleware[]): RpcSer
     },
     handler,
     ...(service.events === undefined ? {} : { events: service.events }),
-    ...(service.toolInputSchema === undefined ? {} : { toolInputSchema: (name: string, caller: Caller) => service.toolInputSchema?.(name, caller) }),
+    ...(service.toolInputSchema === undefined
+      ? {}
+      : { toolInputSchema: (name: string, caller: Caller) => service.toolInputSchema?.(name, caller) }),
   };
 }
 

@@ -45,5 +45,9 @@ function rowsOf(statement: StatementSync, values: SqlStatement['values']): SqlOu
   return { rows, truncated: false };
 }
 
-process.on('message', (message) => process.send?.(outcomeOf(SqlStatement.parse(message))));
+process.on('message', (message) => {
+  process.send?.(outcomeOf(SqlStatement.parse(message)), () => {
+    // Whoever asked is gone, perhaps killed; 'disconnect' ends this process too.
+  });
+});
 process.on('disconnect', () => process.exit());
