@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { compose, type RpcContext, RpcError, type RpcHandler } from '@mcp-blocks/core';
-import { hostSdkServer, serveChannel } from '@mcp-blocks/core/sdk';
 import { testContext, testPrincipal } from '@mcp-blocks/core/testing';
 import { limitFetch, RateLimitedRPC, RpcCaller } from '@mcp-blocks/rate-limited-rpc';
 import { clusterLimits, serveClusterLimits } from '@mcp-blocks/rate-limited-rpc/cluster';
 import { redisLimits } from '@mcp-blocks/rate-limited-rpc/redis';
 import { limitTransport } from '@mcp-blocks/rate-limited-rpc/sdk';
-import { Client } from '@modelcontextprotocol/client';
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
 import { expect, it } from 'vitest';
 
@@ -26,7 +25,7 @@ it('the examples of the README are the ones run here', () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
   const blocks = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => lines(code!));
   expect(blocks).toEqual([
-    lines(between('server')),
+    lines(readFileSync(new URL('./readme/limited-server.ts', import.meta.url), 'utf8')),
     lines(between('bare')),
     lines(between('client')),
     lines(between('redis')),
@@ -36,12 +35,21 @@ it('the examples of the README are the ones run here', () => {
 });
 
 it('limits a server somebody else wrote', async () => {
-  const { client, limiter } = await serverExample();
+  const { fetch, limiter } = await import('./readme/limited-server.js');
+  const connect = async (id: string) => {
+    const client = new Client({ name: 'test', version: '1' }, { versionNegotiation: { mode: 'auto' } });
+    const toServer = (url: string | URL, init?: RequestInit) => fetch(new Request(url, init), testPrincipal({ id }));
+    await client.connect(new StreamableHTTPClientTransport(new URL('http://localhost/mcp'), { fetch: toServer }));
+    return client;
+  };
+  const client = await connect('alice');
   await client.callTool({ name: 'now' });
   await client.callTool({ name: 'now' });
   await expect(client.callTool({ name: 'now' })).rejects.toMatchObject({ code: 429, data: { limit: 2, remaining: 0 } });
   expect((await client.listTools()).tools).toHaveLength(1);
-  await client.close();
+  const other = await connect('bob');
+  expect((await other.callTool({ name: 'now' })).content).toHaveLength(1);
+  await Promise.all([client.close(), other.close()]);
   await limiter.close();
 });
 
@@ -136,32 +144,6 @@ it('calls with retries, and in batches', async () => {
   expect(tools).toEqual({ tools: [] });
   expect(failed).toHaveLength(1);
 });
-
-async function serverExample() {
-  const principal = testPrincipal();
-  const [clientEnd, transport] = InMemoryTransport.createLinkedPair();
-  // server:start
-  // A server you did not write and cannot change.
-  const factory = () => {
-    const server = new McpServer({ name: 'clock', version: '1.0.0' });
-    server.registerTool('now', {}, async () => ({ content: [{ type: 'text', text: new Date().toISOString() }] }));
-    return server;
-  };
-
-  const limiter = new RateLimitedRPC({
-    limits: [
-      { by: 'principal', requests: 100, windowMs: 60_000 },
-      { by: 'principal+tool', requests: 2, windowMs: 1_000, tools: ['now'] },
-    ],
-  });
-  const service = await hostSdkServer(factory);
-  const limited = { ...service, handler: compose(service.handler, [limiter.middleware]) };
-  serveChannel(limited, transport, { principal, transport: 'memory' });
-  // server:end
-  const client = new Client({ name: 'test', version: '1' }, { versionNegotiation: { mode: 'auto' } });
-  await client.connect(clientEnd);
-  return { client, limiter };
-}
 
 function clientExample(send: RpcHandler) {
   // client:start
