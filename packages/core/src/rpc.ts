@@ -53,6 +53,11 @@ export interface RpcContext {
    * answer. Only on legacy connections that can carry it; modern handlers return `input_required`.
    */
   readonly request?: (method: string, params: JsonObject) => Promise<RpcResult>;
+  /**
+   * Adds a header to the HTTP response of this request, beside values it has already; too late once a
+   * notification has been sent. Present where a response belongs to one request: HTTP, modern era.
+   */
+  readonly addResponseHeader?: (name: string, value: string) => void;
 }
 
 /** As much of a context as is known of a caller before a request is read. */

@@ -55,12 +55,14 @@ export function limitFetch<Rest extends unknown[]>(
         return await fetch(again, ...rest);
       }
       id = message.id;
-      const context = contextOf(message.params, id, await identify(request), request.signal);
+      const added = new Headers();
+      const addResponseHeader = (name: string, value: string) => added.append(name, value);
+      const context = { ...contextOf(message.params, id, await identify(request), request.signal), addResponseHeader };
       return await new Promise<Response>((resolve, reject) => {
         const call = limiter.middleware(async () => {
           passed = true;
           const { sent, failed } = observed(await fetch(again, ...rest));
-          resolve(sent);
+          resolve(withHeaders(sent, added));
           return { isError: await failed };
         });
         call({ method: message.method, params: message.params ?? {} }, context).catch(reject);
@@ -71,6 +73,12 @@ export function limitFetch<Rest extends unknown[]>(
       return refused(error, error instanceof JsonRpcParseError ? error.id : id);
     }
   };
+}
+
+function withHeaders(response: Response, added: Headers): Response {
+  const headers = new Headers(response.headers);
+  for (const [name, value] of added) headers.set(name, value);
+  return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
 }
 
 async function readBody(request: Request, maxBytes: number): Promise<string> {

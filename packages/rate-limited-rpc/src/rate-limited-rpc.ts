@@ -24,7 +24,7 @@ import {
   UNLIMITED_METHODS,
 } from './options.js';
 import { RecentClients } from './recent-clients.js';
-import { CONCURRENCY_RETRY_MS, type LimitStanding, refusal } from './refusal.js';
+import { CONCURRENCY_RETRY_MS, type LimitStanding, limitHeaders, refusal } from './refusal.js';
 
 /** Names the counters meant: of every limit whose key can be made from the given members. */
 export interface RateLimitSubject extends KeyParts {
@@ -229,7 +229,10 @@ export class RateLimitedRPC {
     if (counted.length === 0) return [];
     const { allowed, verdicts } = await this.#counters.charge(counted.map(({ limit, key, cost }) => ({ rule: limit.rule, key, cost })));
     const standings = counted.map(({ limit }, index) => ({ limit, verdict: verdicts[index] as LimitStanding['verdict'] }));
-    if (allowed) return counted.map((application, index) => ({ ...application, receipt: verdicts[index]?.receipt ?? 0 }));
+    if (allowed) {
+      for (const [name, value] of Object.entries(limitHeaders(standings, limits))) context.addResponseHeader?.(name, value);
+      return counted.map((application, index) => ({ ...application, receipt: verdicts[index]?.receipt ?? 0 }));
+    }
     const refused = standings
       .filter(({ verdict }) => !verdict.allowed)
       .reduce((longest, standing) => (standing.verdict.retryAfterMs > longest.verdict.retryAfterMs ? standing : longest));

@@ -56,6 +56,18 @@ it('answers a refused call with status, headers and error', async () => {
   expect(await response.json()).toMatchObject({ jsonrpc: '2.0', id: 7, error: { code: 429, data: { limit: 1, by: 'ip' } } });
 });
 
+it('tells with a call that passed what is left', async () => {
+  const { fetch } = limiting([{ by: 'principal', requests: 3, windowMs: hour, name: 'calls' }], async () =>
+    Response.json({ jsonrpc: '2.0', id: 1, result: {} }, { status: 200, headers: { 'x-own': 'kept' } }),
+  );
+  const { headers } = await fetch(message('tools/list'));
+  expect(Object.fromEntries(headers)).toMatchObject({
+    ratelimit: '"calls";r=2;t=3600',
+    'ratelimit-policy': '"calls";q=3;w=3600',
+    'x-own': 'kept',
+  });
+});
+
 it('lets pass what is no request, as it came, and refuses what is no message', async () => {
   const seen: string[] = [];
   const { fetch } = limiting([{ by: 'principal', requests: 1, windowMs: hour }], async (request) => {

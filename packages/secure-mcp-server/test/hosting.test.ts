@@ -60,7 +60,10 @@ describe.each(hosts)('%s behind our listener', (_name, host) => {
     const limiter = new RateLimitedRPC({ limits: [{ by: 'principal', requests: 1, windowMs: 60_000 }] });
     onTestFinished(() => limiter.close());
     const { url, server } = await startHttp({ service: await host(), middleware: [limiter.middleware] });
-    expect((await fetch(url, callTool('shout', { text: 'a' }))).status).toBe(200);
+    const passed = await fetch(url, callTool('shout', { text: 'a' }));
+    expect(passed.status).toBe(200);
+    expect(passed.headers.get('ratelimit')).toMatch(/;r=0;t=\d+$/);
+    expect(passed.headers.get('ratelimit-policy')).toMatch(/;q=1;w=60$/);
     const refused = await fetch(url, callTool('shout', { text: 'b' }));
     expect(refused.status).toBe(429);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);

@@ -10,6 +10,8 @@ export interface Connection {
   readonly sessionId?: string;
   /** Told of every failed request, so that an HTTP listener can set status and headers by it. */
   readonly onFailure?: (error: WireError) => void;
+  /** Where the connection is one HTTP exchange: adds a header to its response. */
+  readonly addResponseHeader?: (name: string, value: string) => void;
 }
 
 const EXTRA = 'mcp-blocks.connection';

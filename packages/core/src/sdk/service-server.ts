@@ -167,6 +167,7 @@ function toRpcContext(mcp: McpServer, connection: Connection, context: ServerCon
     ...(connection.remoteAddress === undefined ? {} : { remoteAddress: connection.remoteAddress }),
     ...(trace === undefined ? {} : { trace }),
     ...(typeof logLevel === 'string' ? { logLevel } : {}),
+    ...(connection.addResponseHeader === undefined ? {} : { addResponseHeader: connection.addResponseHeader }),
     notify(method, params) {
       if (method === 'notifications/message') {
         // Through the SDK's filter: the session's level, or the level this request asked for.

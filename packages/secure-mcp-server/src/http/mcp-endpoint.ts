@@ -130,7 +130,12 @@ export class McpEndpoint {
       }
     }
     let failure: WireError | undefined;
-    const observed: Connection = { ...connection, onFailure: (error) => (failure = error) };
+    const headers = new Headers();
+    const observed: Connection = {
+      ...connection,
+      onFailure: (error) => (failure = error),
+      addResponseHeader: (name, value) => headers.append(name, value),
+    };
     const response = await this.#modern.fetch(request, { parsedBody: message, authInfo: toAuthInfo(observed) });
     if (response.status === 499 && !request.signal.aborted) {
       // The exchange was cut while the server closes, and the caller is still there.
@@ -138,7 +143,7 @@ export class McpEndpoint {
     }
     if (response.status >= 500 && this.#lastSdkError !== undefined) this.#onError(this.#lastSdkError);
     return {
-      response: failure === undefined || isEventStream(response) ? response : withFailure(response, failure),
+      response: withOutcome(response, headers, isEventStream(response) ? undefined : failure),
       kind: isListen && isEventStream(response) ? 'subscription' : 'call',
     };
   }
@@ -148,9 +153,15 @@ function isListenRequest(message: JsonRpcMessage): message is JsonRpcRequest {
   return isJsonRpcRequest(message) && message.method === 'subscriptions/listen';
 }
 
-/** The SDK answers what a handler throws with 200; the status and headers of our code say more. */
-function withFailure(response: Response, failure: WireError): Response {
+/**
+ * Adds what middleware and handlers had to say. The SDK answers what a handler throws with 200; status and
+ * headers of our code say more.
+ */
+function withOutcome(response: Response, added: Headers, failure: WireError | undefined): Response {
+  const extra = [...added];
+  if (failure === undefined && extra.length === 0) return response;
   const headers = new Headers(response.headers);
-  for (const [name, value] of Object.entries(failure.headers)) headers.set(name, value);
-  return new Response(response.body, { status: failure.httpStatus === 200 ? response.status : failure.httpStatus, headers });
+  for (const [name, value] of [...extra, ...Object.entries(failure?.headers ?? {})]) headers.set(name, value);
+  const status = failure === undefined || failure.httpStatus === 200 ? response.status : failure.httpStatus;
+  return new Response(response.body, { status, headers });
 }
