@@ -38,8 +38,18 @@ import { type ToolDefinition, type ToolEntry, type ToolHandler, toolEntry } from
 
 /** What a registration returns. */
 export interface Registration {
-  /** Takes the entry out again, once. Tells whether it was still there. */
+  /** Takes the entry out again, once. Tells whether it was still there; one that was replaced is not. */
   remove(): boolean;
+}
+
+/** How an entry is registered. */
+export interface RegistrationOptions {
+  /**
+   * Takes the place of the entry with the same name, URI or URI template, if there is one, in one step: no caller
+   * finds neither or both. Calls in progress finish with the entry they began with; all later ones get the new one,
+   * which brings its own access, whatever `setAccess` did to the old one. Default: `false`, a key that is taken throws.
+   */
+  readonly replace?: boolean;
 }
 
 /** The schema of an entry that takes no arguments. */
@@ -47,6 +57,7 @@ type NoArguments = Schema<Record<string, never>>;
 
 interface Registered {
   readonly key: string;
+  readonly version: string | undefined;
   access: AccessPolicy | undefined;
   readonly cacheHint?: Required<CacheHint>;
 }
@@ -163,28 +174,30 @@ export class AuthenticatedToolRegistry implements RpcService {
   /**
    * Registers a tool.
    *
-   * @throws ConfigurationError for a name that is taken or not of 1 to 128 letters, digits, `_`, `-`, `.`;
+   * @throws ConfigurationError for a name that is taken (and not to be replaced) or not of 1 to 128 letters, digits, `_`, `-`, `.`;
    * a schema that is not one of an object; an `x-mcp-header` that clients would refuse; a bad access rule.
    */
   tool<I extends Schema = NoArguments, O extends Schema | undefined = undefined>(
     name: string,
     definition: ToolDefinition<I, O>,
     handler: ToolHandler<I, O>,
+    options?: RegistrationOptions,
   ): Registration {
     const entry = toolEntry(name, definition, handler as ToolEntry['handler']);
     if (entry.quota !== undefined && !this.#countsQuotas)
       throw new ConfigurationError(`tool '${name}'.quota`, 'needs the option quotaStore');
-    return this.#register('tool', this.#catalogs.tools, entry);
+    return this.#register('tool', this.#catalogs.tools, entry, options);
   }
 
   /**
    * Registers a resource under a fixed URI.
    *
-   * @throws ConfigurationError for a URI that is taken or relative, a definition without name, a bad
+   * @throws ConfigurationError for a URI that is taken (and not to be replaced) or relative, a definition without name, a bad
    * access rule or cache hint.
    */
-  resource(uri: string, definition: FixedResourceDefinition, read: ResourceReader): Registration {
-    return this.#register('resource', this.#catalogs.resources, resourceEntry(uri, definition, read, this.#defaultAccess));
+  resource(uri: string, definition: FixedResourceDefinition, read: ResourceReader, options?: RegistrationOptions): Registration {
+    const entry = resourceEntry(uri, definition, read, this.#defaultAccess);
+    return this.#register('resource', this.#catalogs.resources, entry, options);
   }
 
   /**
@@ -194,9 +207,14 @@ export class AuthenticatedToolRegistry implements RpcService {
    *
    * @throws ConfigurationError as {@link resource} does, and for a template of a higher level.
    */
-  resourceTemplate(uriTemplate: string, definition: ResourceTemplateDefinition, read: ResourceTemplateReader): Registration {
+  resourceTemplate(
+    uriTemplate: string,
+    definition: ResourceTemplateDefinition,
+    read: ResourceTemplateReader,
+    options?: RegistrationOptions,
+  ): Registration {
     const entry = resourceTemplateEntry(uriTemplate, definition, read, this.#defaultAccess);
-    const registration = this.#register('resource template', this.#catalogs.templates, entry);
+    const registration = this.#register('resource template', this.#catalogs.templates, entry, options);
     this.#completes ||= entry.completers.size > 0;
     return registration;
   }
@@ -204,12 +222,17 @@ export class AuthenticatedToolRegistry implements RpcService {
   /**
    * Registers a prompt.
    *
-   * @throws ConfigurationError for a name that is taken or empty, a schema that is not one of an object,
+   * @throws ConfigurationError for a name that is taken (and not to be replaced) or empty, a schema that is not one of an object,
    * a completer of an argument that does not exist, a bad access rule.
    */
-  prompt<A extends Schema = NoArguments>(name: string, definition: PromptDefinition<A>, handler: PromptHandler<A>): Registration {
+  prompt<A extends Schema = NoArguments>(
+    name: string,
+    definition: PromptDefinition<A>,
+    handler: PromptHandler<A>,
+    options?: RegistrationOptions,
+  ): Registration {
     const entry = promptEntry(name, definition, handler as PromptEntry['handler']);
-    const registration = this.#register('prompt', this.#catalogs.prompts, entry);
+    const registration = this.#register('prompt', this.#catalogs.prompts, entry, options);
     this.#completes ||= entry.completers.size > 0;
     return registration;
   }
@@ -265,9 +288,15 @@ export class AuthenticatedToolRegistry implements RpcService {
     this.#emitter.publish({ kind: 'resource_updated', uri });
   }
 
-  #register<E extends Registered>(kind: EntryKind, catalog: Catalog<E>, entry: E): Registration {
-    catalog.add(entry);
-    this.#changed(kind, 'registered', entry);
+  #register<E extends Registered>(
+    kind: EntryKind,
+    catalog: Catalog<E>,
+    entry: E,
+    { replace = false }: RegistrationOptions = {},
+  ): Registration {
+    const replaced = catalog.add(entry, replace);
+    if (replaced === undefined) this.#changed(kind, 'registered', entry);
+    else this.#changed(kind, 'replaced', entry, replaced);
     return { remove: () => this.#remove(kind, catalog, entry.key, entry) };
   }
 
@@ -278,9 +307,17 @@ export class AuthenticatedToolRegistry implements RpcService {
     return true;
   }
 
-  #changed(kind: EntryKind, change: 'registered' | 'removed', entry: Registered): void {
-    const access = (entry.access ?? this.#defaultAccess).description;
-    this.#audit.record({ type: 'registry.changed', outcome: 'succeeded', target: entry.key, details: { kind, change, access } });
+  #changed(kind: EntryKind, change: 'registered' | 'replaced' | 'removed', entry: Registered, previous?: Registered): void {
+    const accessOf = ({ access }: Registered) => (access ?? this.#defaultAccess).description;
+    const details = {
+      kind,
+      change,
+      access: accessOf(entry),
+      ...(entry.version === undefined ? {} : { version: entry.version }),
+      ...(previous === undefined ? {} : { previousAccess: accessOf(previous) }),
+      ...(previous?.version === undefined ? {} : { previousVersion: previous.version }),
+    };
+    this.#audit.record({ type: 'registry.changed', outcome: 'succeeded', target: entry.key, details });
     this.#emitter.publish(CHANGED[kind]);
   }
 

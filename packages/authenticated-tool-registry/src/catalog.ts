@@ -11,14 +11,19 @@ export class Catalog<Entry extends { readonly key: string }> {
     this.#kind = kind;
   }
 
-  /** @throws ConfigurationError when the key is taken. */
-  add(entry: Entry): void {
-    if (this.#entries.has(entry.key)) {
-      throw new ConfigurationError(`${this.#kind} '${entry.key}'`, 'is registered already; remove it first');
+  /**
+   * @param replace - takes the place of what has the key, which is returned.
+   * @throws ConfigurationError when the key is taken and nothing is to be replaced.
+   */
+  add(entry: Entry, replace: boolean): Entry | undefined {
+    const replaced = this.#entries.get(entry.key);
+    if (replaced !== undefined && !replace) {
+      throw new ConfigurationError(`${this.#kind} '${entry.key}'`, 'is registered already; remove it first, or replace it');
     }
     this.#entries.set(entry.key, entry);
     this.#everUsed = true;
     this.#sorted = undefined;
+    return replaced;
   }
 
   /** Takes out and returns what has this key, if it is `only` (or that is not given). */
@@ -40,7 +45,7 @@ export class Catalog<Entry extends { readonly key: string }> {
     return this.#sorted;
   }
 
-  /** In the order of their registration. */
+  /** In the order of their registration; what replaced another has its place. */
   values(): Iterable<Entry> {
     return this.#entries.values();
   }

@@ -7,13 +7,14 @@ export type {
   ArgumentPredicate,
   AttributePredicate,
 } from './access-rule.js';
-export { AuthenticatedToolRegistry, type Registration } from './authenticated-tool-registry.js';
+export { AuthenticatedToolRegistry, type Registration, type RegistrationOptions } from './authenticated-tool-registry.js';
 export type { Completer, Completers, CompletionContext } from './completion.js';
 export type { Conditions } from './condition.js';
 export type { ContentAnnotations, ContentBlock, EmbeddedContents, Icon, InputRequiredResult } from './content.js';
 export { type DecisionAnswer, type DecisionPoint, type DecisionRequest, type EntryKind, policyInput } from './decision-point.js';
 export type { HandlerContext, LogLevel } from './handler-context.js';
 export type { Mask } from './mask.js';
+export { type PlainTextOptions, plainText } from './plain-text.js';
 export type { Presentation } from './presentation.js';
 export type { PromptDefinition, PromptHandler, PromptMessage, PromptReturn } from './prompt.js';
 export type { Quota } from './quota.js';

@@ -1,4 +1,4 @@
-import type { JsonObject } from '@mcp-blocks/core';
+import { ConfigurationError, type JsonObject, META } from '@mcp-blocks/core';
 import type { Icon } from './content.js';
 
 /** How hosts show an entry to people and models. */
@@ -7,6 +7,25 @@ export interface Presentation {
   readonly description?: string;
   readonly icons?: readonly Icon[];
   readonly _meta?: JsonObject;
+  /**
+   * The entry's version, a non-empty string such as `'2.1.0'`: shown to clients as `_meta['io.mcp-blocks/version']`
+   * of the listed entry, recorded with each change of the registration, and otherwise of no effect. Default: none.
+   */
+  readonly version?: string;
+}
+
+/**
+ * The members of `definition` that clients see.
+ *
+ * @throws ConfigurationError for a version that is not a non-empty string.
+ */
+export function presented<T extends Presentation>(definition: T, names: readonly (keyof T & string)[], at: string): JsonObject {
+  const { version, _meta } = definition;
+  const shown = pick(definition, names);
+  if (version === undefined) return { ...shown, ...pick(definition, ['_meta']) };
+  if (typeof version !== 'string' || version === '')
+    throw new ConfigurationError(`${at}.version`, `expected a non-empty string, got ${JSON.stringify(version)}`);
+  return { ...shown, ...pick({ _meta: { ..._meta, [META.version]: version } }, ['_meta']) };
 }
 
 /** The members of `source` that are set and among `names`, for a definition sent to clients. */

@@ -6,7 +6,7 @@ import { type Completer, type Completers, checkedCompleters } from './completion
 import { type ContentBlock, type InputRequiredResult, isInputRequired } from './content.js';
 import type { Outcome } from './execution.js';
 import type { HandlerContext } from './handler-context.js';
-import { type Presentation, pick } from './presentation.js';
+import { type Presentation, pick, presented } from './presentation.js';
 import { type CompiledSchema, compileSchema, type Schema, type SchemaOutput } from './schema.js';
 
 /** A prompt, less its function. */
@@ -43,6 +43,7 @@ export interface PromptEntry {
   readonly kind: 'prompt';
   readonly key: string;
   readonly definition: JsonObject;
+  readonly version: string | undefined;
   /** Its own rules; `setAccess` of the registry replaces them. */
   access: AccessPolicy | undefined;
   readonly takesArguments: boolean;
@@ -67,9 +68,10 @@ export function promptEntry(name: string, definition: PromptDefinition<Schema>, 
     key: name,
     definition: {
       name,
-      ...pick(definition, ['title', 'description', 'icons', '_meta']),
+      ...presented(definition, ['title', 'description', 'icons'], at),
       ...(listed.length > 0 ? { arguments: listed } : {}),
     },
+    version: definition.version,
     access: ownPolicy(definition.access, `${at}.access`),
     takesArguments: schema !== undefined,
     arguments: schema,

@@ -6,7 +6,7 @@ import { type Completer, type Completers, checkedCompleters } from './completion
 import { type ContentAnnotations, type InputRequiredResult, isInputRequired } from './content.js';
 import type { Outcome } from './execution.js';
 import type { HandlerContext } from './handler-context.js';
-import { type Presentation, pick } from './presentation.js';
+import { type Presentation, presented } from './presentation.js';
 import { UriTemplate } from './uri-template.js';
 
 /** How long, and for whom, a client may keep what it read (MCP 2026-07-28, server/utilities/caching). */
@@ -65,6 +65,7 @@ export interface ResourceEntry {
   /** The URI. */
   readonly key: string;
   readonly definition: JsonObject;
+  readonly version: string | undefined;
   /** Its own rules; `setAccess` of the registry replaces them. */
   access: AccessPolicy | undefined;
   readonly takesArguments: boolean;
@@ -81,7 +82,7 @@ export interface ResourceTemplateEntry extends Omit<ResourceEntry, 'kind' | 'rea
   readonly read: ResourceTemplateReader;
 }
 
-const SHOWN = ['name', 'title', 'description', 'mimeType', 'icons', 'annotations', '_meta'] as const;
+const SHOWN = ['name', 'title', 'description', 'mimeType', 'icons', 'annotations'] as const;
 const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*:/;
 
 /** @throws ConfigurationError naming what is wrong with the registration. */
@@ -92,13 +93,15 @@ export function resourceEntry(
   defaultAccess: AccessPolicy,
 ): ResourceEntry {
   if (typeof uri !== 'string' || !SCHEME.test(uri)) throw new ConfigurationError('resource', `expected an absolute URI, got '${uri}'`);
-  const common = commonEntry(`resource '${uri}'`, definition, read, defaultAccess);
+  const at = `resource '${uri}'`;
+  const common = commonEntry(at, definition, read, defaultAccess);
   return {
     kind: 'resource',
     key: uri,
     takesArguments: false,
+    version: definition.version,
     ...common,
-    definition: { uri, ...pick(definition, [...SHOWN, 'size']) },
+    definition: { uri, ...presented(definition, [...SHOWN, 'size'], at) },
     read,
   };
 }
@@ -118,8 +121,9 @@ export function resourceTemplateEntry(
     kind: 'resource template',
     key: uriTemplate,
     takesArguments: true,
+    version: definition.version,
     ...common,
-    definition: { uriTemplate, ...pick(definition, SHOWN) },
+    definition: { uriTemplate, ...presented(definition, SHOWN, at) },
     template,
     completers,
     read,

@@ -7,7 +7,7 @@ import { describe, type Outcome } from './execution.js';
 import type { HandlerContext } from './handler-context.js';
 import { checkHeaderParameters } from './header-parameters.js';
 import { type CompiledMask, compileMasks, type Mask, masked } from './mask.js';
-import { type Presentation, pick } from './presentation.js';
+import { type Presentation, presented } from './presentation.js';
 import { checkedQuota, type Quota } from './quota.js';
 import { type CompiledSchema, compileSchema, type Schema, type SchemaInput, type SchemaOutput } from './schema.js';
 import { isToolError } from './tool-error.js';
@@ -67,6 +67,7 @@ export interface ToolEntry {
   readonly kind: 'tool';
   readonly key: string;
   readonly definition: JsonObject;
+  readonly version: string | undefined;
   /** Its own rules; `setAccess` of the registry replaces them. */
   access: AccessPolicy | undefined;
   readonly takesArguments: boolean;
@@ -99,10 +100,11 @@ export function toolEntry(name: string, definition: ToolDefinition<Schema, Schem
     key: name,
     definition: {
       name,
-      ...pick(definition, ['title', 'description', 'icons', 'annotations', '_meta']),
+      ...presented(definition, ['title', 'description', 'icons', 'annotations'], at),
       inputSchema: input?.json ?? NO_INPUT,
       ...(schema === undefined ? {} : { outputSchema: schema }),
     },
+    version: definition.version,
     access: ownPolicy(definition.access, `${at}.access`),
     takesArguments: input !== undefined,
     input,

@@ -73,6 +73,27 @@ describe.each(['auto', 'legacy'] as const)('an SDK client in mode %s', (mode) =>
     expect(await names(testPrincipal())).toEqual([]);
   });
 
+  it('sees the version of what is replaced', async () => {
+    const registry = ordersRegistry();
+    const client = await connect(registry, mode, agent);
+    const access = { roles: ['agent'] };
+    const versions = async () => {
+      const [tool] = (await client.listTools()).tools.filter(({ name }) => name === 'versioned');
+      const [resource] = (await client.listResources()).resources.filter(({ name }) => name === 'versioned');
+      const [template] = (await client.listResourceTemplates()).resourceTemplates.filter(({ name }) => name === 'versioned');
+      const [prompt] = (await client.listPrompts()).prompts.filter(({ name }) => name === 'versioned');
+      return [tool, resource, template, prompt].map((entry) => entry?._meta?.[META.version]);
+    };
+    for (const version of ['1.0.0', '2.0.0']) {
+      registry.tool('versioned', { version, access }, () => version, { replace: true });
+      registry.resource('memory://v', { name: 'versioned', version, access }, () => version, { replace: true });
+      registry.resourceTemplate('memory://v/{id}', { name: 'versioned', version, access }, () => version, { replace: true });
+      registry.prompt('versioned', { version, access }, () => version, { replace: true });
+      expect(await versions()).toEqual([version, version, version, version]);
+    }
+    expect(await client.callTool({ name: 'versioned' })).toMatchObject({ content: [{ text: '2.0.0' }] });
+  });
+
   it('calls tools and gets structured content that its own check accepts', async () => {
     const client = await connect(ordersRegistry(), mode, agent);
     await client.listTools();

@@ -25,4 +25,6 @@ export const META = {
   subscriptionId: 'io.modelcontextprotocol/subscriptionId',
   /** Ours: names the one effect a request may have, however often it is delivered. */
   idempotencyKey: 'io.mcp-blocks/idempotencyKey',
+  /** Ours: the version of a listed tool, resource, template or prompt. */
+  version: 'io.mcp-blocks/version',
 } as const;
