@@ -71,6 +71,6 @@ it('needs ioredis for Redis only, and says so', async () => {
 
 it('the example of the README does what it says', async () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-  const example = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? expect.fail('no example');
+  const example = /By itself:\n\n```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? expect.fail('no example');
   expect(await run(example.replace("'state.sqlite'", `'${temporaryFile()}'`), true)).toBe('visits: 1\nbusy elsewhere: false\n');
 });
