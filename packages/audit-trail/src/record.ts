@@ -48,8 +48,7 @@ export interface RecordFault {
 export function parseRecord(bytes: Uint8Array): AuditRecord | RecordFault {
   const record = parseShape(bytes);
   if (record === undefined) return { kind: 'malformed', message: 'it is not an audit record' };
-  const { event, hash, prev, seq } = record;
-  const eventText = canonicalJson(event);
+  const { event, eventText, hash, prev, seq } = record;
   const tail = `"prev":"${prev}","seq":${seq},"v":${VERSION}}`;
   if (hash !== sha256(`{"event":${eventText},${tail}`)) return { kind: 'changed', message: 'its content does not match its hash' };
   // Catches what reading lets pass: white space, escapes, repeated members, invalid UTF-8.
@@ -74,7 +73,12 @@ function parseShape(bytes: Uint8Array) {
   if (!isJsonObject(value) || Object.keys(value).length !== 5) return undefined;
   const { event, hash, prev, seq, v } = value;
   if (!isJsonObject(event) || !isHash(hash) || !isHash(prev) || !isSeq(seq) || v !== VERSION) return undefined;
-  return { event, hash, prev, seq };
+  try {
+    return { event, eventText: canonicalJson(event), hash, prev, seq };
+  } catch {
+    // A damaged number can be one that JSON reads as infinite, which no record ever held.
+    return undefined;
+  }
 }
 
 /** The head as the text of a `.head` file: canonical JSON of `{ bytes, hash, seq }` and a line feed. */

@@ -94,6 +94,13 @@ describe.each(KINDS)('verifying a %s trail', (kind) => {
     );
   });
 
+  it('finds a number damaged into one that is too large to be one', async () => {
+    const { records, verifyWith } = await tamperable(kind, [{ details: { small: 1e-124 } }, {}]);
+    const changed = Buffer.from(records[0]!.toString().replace('1e-124', '1e7124'));
+    expect(changed.equals(records[0]!)).toBe(false);
+    expect(await verifyWith(records.with(0, changed))).toMatchObject(problem(1, 'malformed'));
+  });
+
   it('finds and locates any dropped records, the last ones too', async () => {
     await fc.assert(
       fc.asyncProperty(events, async (list) => {
