@@ -11,7 +11,7 @@ export default defineConfig({
     // Real Redis, etcd and PostgreSQL for every run; one to two seconds.
     globalSetup: ['./tools/services/src/vitest-setup.ts'],
     include: ['packages/*/test/**/*.test.ts', 'apps/*/test/**/*.test.ts', 'tools/*/test/**/*.test.ts'],
-    testTimeout: 90_000,
+    testTimeout: 20_000,
     hookTimeout: 60_000,
     restoreMocks: true,
     pool: 'forks',
