@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
-import { SERVICE_NAMES, type ServiceName } from './definitions.ts';
+import { SERVICE_NAMES, type ServiceName } from './definitions/index.ts';
 import { startServices } from './services.ts';
 
-const USAGE = `Usage: services [redis] [etcd] [postgres] [-- command args…]
+const USAGE = `Usage: services [redis] [etcd] [postgres] [consul] [-- command args…]
 
 Brings up the servers the tests need, on free loopback ports, with throw-away data. Default: all of them.
 Without a command it prints their URLs as export lines and keeps them up until Ctrl-C; with one it runs

@@ -1,3 +1,4 @@
-export { SERVICE_NAMES, type ServiceName } from './definitions.ts';
+export { SERVICE_NAMES, type ServiceName } from './definitions/index.ts';
 export { freePorts } from './free-ports.ts';
+export { findProgram, type ProgramName, type ProgramOptions, type RunningProgram, startProgram } from './programs.ts';
 export { type RunningServices, startServices } from './services.ts';

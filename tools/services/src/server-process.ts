@@ -1,10 +1,8 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { chownSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawn, spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { ServiceDefinition } from './definitions.ts';
+import type { ServiceDefinition } from './definitions/index.ts';
 import { freePorts } from './free-ports.ts';
+import { type GuardedProcess, type Identity, newDataFolder, removeDataFolder, startGuarded } from './guarded-process.ts';
 import type { Launcher } from './launcher.ts';
 
 /** A running server of ours. */
@@ -14,7 +12,6 @@ export interface ServerProcess {
   stop(): Promise<void>;
 }
 
-const START_TIMEOUT_MS = 30_000;
 const ATTEMPTS = 3;
 
 /** Starts the server on a free loopback port and resolves when it answers. */
@@ -30,68 +27,32 @@ export async function startServer(definition: ServiceDefinition, launcher: Launc
 }
 
 async function startOnce(definition: ServiceDefinition, launcher: Launcher): Promise<ServerProcess> {
-  const [port, sidePort] = (await freePorts(2)) as [number, number];
-  const dataDir = mkdtempSync(join(tmpdir(), `mcp-blocks-${definition.name}-`));
-  const container = launcher.kind === 'docker' ? `mcp-blocks-${definition.name}-${port}` : undefined;
-  const identity = launcher.kind === 'executable' ? identityFor(definition) : {};
-  if (identity.uid !== undefined && identity.gid !== undefined) chownSync(dataDir, identity.uid, identity.gid);
-  if (launcher.kind === 'executable' && definition.prepare !== undefined) {
+  const { name, sidePortCount = 0 } = definition;
+  const [port, ...sidePorts] = (await freePorts(1 + sidePortCount)) as [number, ...number[]];
+  const ready = () => definition.answers(port);
+  const url = definition.url(port);
+  if (launcher.kind === 'docker') {
+    const container = `mcp-blocks-${name}-${port}`;
+    const started = await startGuarded({ name, command: 'docker', args: dockerArgs(definition, container, port), ready, container });
+    return { url, stop: () => started.stop() };
+  }
+  const identity = identityFor(definition);
+  const dataDir = newDataFolder(name, identity);
+  if (definition.prepare !== undefined) {
     try {
       await prepare(join(dirname(launcher.path), definition.prepare.program), definition.prepare.args(dataDir), identity);
     } catch (error) {
-      rmSync(dataDir, { recursive: true, force: true });
+      removeDataFolder(dataDir);
       throw error;
     }
   }
-  const child =
-    launcher.kind === 'executable'
-      ? spawn(launcher.path, definition.args({ host: '127.0.0.1', port, sidePort, dataDir }), { ...quiet, ...identity })
-      : spawn('docker', dockerArgs(definition, container as string, port), quiet);
-
-  let output = '';
-  const collect = (chunk: Buffer) => {
-    output = (output + chunk.toString()).slice(-2000);
-  };
-  child.stdout?.on('data', collect);
-  child.stderr?.on('data', collect);
-  let ended: string | undefined;
-  const exited = new Promise<void>((resolve) => {
-    child.once('error', (error) => resolve(void (ended = error.message)));
-    child.once('exit', (code, signal) => resolve(void (ended = `it exited with ${code ?? signal}`)));
+  const args = definition.args({ host: '127.0.0.1', port, sidePorts, dataDir });
+  const { stopSignal } = definition;
+  const started: GuardedProcess = await startGuarded({
+    ...{ name, command: launcher.path, args, ready, dataDir, identity },
+    ...(stopSignal === undefined ? {} : { stopSignal }),
   });
-  const watchdog = guard(child, dataDir, container);
-
-  let stopping: Promise<void> | undefined;
-  const stop = () =>
-    (stopping ??= (async () => {
-      if (container !== undefined) spawnSync('docker', ['rm', '-f', container], { stdio: 'ignore' });
-      if (ended === undefined) child.kill(definition.stopSignal ?? 'SIGTERM');
-      const timer = setTimeout(() => child.kill('SIGKILL'), 2000);
-      await exited;
-      clearTimeout(timer);
-      watchdog.kill('SIGKILL');
-      rmSync(dataDir, { recursive: true, force: true });
-    })());
-
-  const deadline = Date.now() + START_TIMEOUT_MS;
-  while (!(await definition.answers(port))) {
-    if (ended === undefined && Date.now() < deadline) {
-      await sleep(25);
-      continue;
-    }
-    const why = ended ?? `it did not answer within ${START_TIMEOUT_MS} ms`;
-    await stop();
-    throw new Error(`${definition.name} could not be started: ${why}\n${output}`);
-  }
-  // Neither the server nor its guard keeps our process alive.
-  for (const handle of [child, watchdog]) handle.unref();
-  for (const pipe of [child.stdout, child.stderr, watchdog.stdin]) (pipe as unknown as { unref?(): void } | null)?.unref?.();
-  return { url: definition.url(port), stop };
-}
-
-interface Identity {
-  readonly uid?: number;
-  readonly gid?: number;
+  return { url, stop: () => started.stop() };
 }
 
 /** Who to run the server as: ourselves, unless we are root and it refuses that. */
@@ -119,8 +80,6 @@ function prepare(program: string, args: readonly string[], identity: Identity): 
   });
 }
 
-const quiet = { stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'], detached: true };
-
 function dockerArgs(definition: ServiceDefinition, container: string, port: number): string[] {
   const inside = definition.docker;
   return [
@@ -128,19 +87,11 @@ function dockerArgs(definition: ServiceDefinition, container: string, port: numb
     ...(inside.env ?? []).flatMap((variable) => ['--env', variable]),
     definition.dockerImage,
     definition.executable,
-    ...definition.args({ host: '0.0.0.0', port: inside.port, sidePort: inside.port + 1, dataDir: inside.dataDir }),
+    ...definition.args({
+      host: '0.0.0.0',
+      port: inside.port,
+      sidePorts: Array.from({ length: definition.sidePortCount ?? 0 }, (_, index) => inside.port + 1 + index),
+      dataDir: inside.dataDir,
+    }),
   ];
-}
-
-/**
- * A shell that waits for the end of a pipe from us. However this process ends, SIGKILL included, the pipe
- * closes and the shell ends the server and removes its data.
- */
-function guard(child: ChildProcess, dataDir: string, container: string | undefined): ChildProcess {
-  const script = `cat >/dev/null; kill -9 "$1" 2>/dev/null; [ -z "$3" ] || docker rm -f "$3" >/dev/null 2>&1; rm -rf "$2"`;
-  return spawn('sh', ['-c', script, 'sh', String(child.pid ?? ''), dataDir, container ?? ''], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    // A group of its own: Ctrl-C in the terminal must not reach the guard before its work is done.
-    detached: true,
-  });
 }

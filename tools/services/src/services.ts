@@ -1,10 +1,10 @@
-import { DEFINITIONS, type ServiceName } from './definitions.ts';
+import { DEFINITIONS, type ServiceName } from './definitions/index.ts';
 import { findLauncher, type Machine, thisMachine } from './launcher.ts';
 import { type ServerProcess, startServer } from './server-process.ts';
 
 /** Servers that are up. */
 export interface RunningServices {
-  /** `MCP_BLOCKS_REDIS_URL`, `MCP_BLOCKS_ETCD_URL` and `MCP_BLOCKS_POSTGRES_URL`, as far as they were asked for. */
+  /** `MCP_BLOCKS_REDIS_URL`, `…_ETCD_URL`, `…_POSTGRES_URL` and `…_CONSUL_URL`, as far as they were asked for. */
   readonly env: Readonly<Record<string, string>>;
   /** Stops what was started here and removes its data. Idempotent. */
   stop(): Promise<void>;

@@ -1,14 +1,15 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import { DEFINITIONS } from '../src/definitions.ts';
+import { DEFINITIONS } from '../src/definitions/index.ts';
 import { freePorts } from '../src/free-ports.ts';
 import { findLauncher, type Machine } from '../src/launcher.ts';
+import { findProgram, startProgram } from '../src/programs.ts';
 import { startServices } from '../src/services.ts';
 
 const CLI = fileURLToPath(new URL('../src/cli.ts', import.meta.url));
@@ -37,6 +38,34 @@ it('starts the servers, each answering at the URL it is announced with, and leav
   expect([await portOpen(redis!), await portOpen(etcd!), await portOpen(postgres!)]).toEqual([false, false, false]);
 });
 
+it('starts Consul, which has elected itself when it is announced', async () => {
+  const services = await startServices(['consul'], {});
+  const url = services.env['MCP_BLOCKS_CONSUL_URL'] as string;
+  expect(await (await fetch(`${url}/v1/status/leader`)).json()).toMatch(/^127\.0\.0\.1:/);
+  await services.stop();
+  expect(await portOpen(url)).toBe(false);
+});
+
+it('starts a program with a configuration of the test, and removes what it wrote', async () => {
+  let config = '';
+  const proxy = await startProgram('haproxy', {
+    portCount: 2,
+    args: ({ ports: [port, statsPort], dataDir }) => {
+      config = join(dataDir, 'haproxy.cfg');
+      const lines = ['defaults', ' mode http', ' timeout client 5s', ' timeout server 5s', ' timeout connect 1s'];
+      lines.push('frontend f', ` bind 127.0.0.1:${port}`, ' http-request return status 200 content-type text/plain string here');
+      lines.push('frontend stats', ` bind 127.0.0.1:${statsPort}`, ' stats enable', '');
+      writeFileSync(config, lines.join('\n'));
+      return ['-f', config, '-db'];
+    },
+    ready: ([port]) => portOpen(`http://127.0.0.1:${port}`),
+  });
+  const url = `http://127.0.0.1:${proxy.ports[0]}`;
+  expect(await (await fetch(url)).text()).toBe('here');
+  await proxy.stop();
+  expect([await portOpen(url), existsSync(config)]).toEqual([false, false]);
+});
+
 it('uses a server given in the environment and starts none', async () => {
   const noMachine = new Proxy({} as Machine, { get: () => expect.unreachable('the machine was searched') });
   const services = await startServices(['redis'], { MCP_BLOCKS_REDIS_URL: 'redis://elsewhere:1' }, noMachine);
@@ -56,6 +85,7 @@ describe('the search for a server', () => {
     return {
       commands,
       searchPath: folder,
+      cacheFolder: join(folder, 'cache'),
       platform: 'linux',
       isRoot,
       log: () => {},
@@ -101,6 +131,30 @@ describe('the search for a server', () => {
       rmSync(join(folder, 'redis-server'), { force: true });
       rmSync(join(folder, 'apt-get'));
     }
+  });
+
+  it('unpacks a package that only an older release has, without root', () => {
+    executable('apt-get');
+    const unpacked = join(folder, 'cache/consul-bullseye/usr/bin');
+    const debian = machine((line) => {
+      if (!line.includes('dpkg -x')) return false;
+      mkdirSync(unpacked, { recursive: true });
+      executable('cache/consul-bullseye/usr/bin/consul');
+      return true;
+    });
+    const found = { kind: 'executable', path: join(unpacked, 'consul') };
+    expect(findLauncher(DEFINITIONS.consul, debian)).toEqual(found);
+    expect(debian.commands).toHaveLength(1);
+    // The second time it is there.
+    expect(findLauncher(DEFINITIONS.consul, debian)).toEqual(found);
+    expect(debian.commands).toHaveLength(1);
+    rmSync(join(folder, 'apt-get'));
+  });
+
+  it('says what to install when a program is missing, and takes the path it is given', () => {
+    const bare = machine(() => false);
+    expect(() => findProgram('haproxy', {}, bare)).toThrow(/haproxy is not on PATH.*apt-get install haproxy.*MCP_BLOCKS_HAPROXY/s);
+    expect(findProgram('haproxy', { MCP_BLOCKS_HAPROXY: '/opt/haproxy' }, bare)).toBe('/opt/haproxy');
   });
 
   it('prefers what is on PATH', () => {
