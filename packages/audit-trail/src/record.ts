@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto';
+import { isUtf8 } from 'node:buffer';
+import { hash as digest } from 'node:crypto';
 import { type AuditEvent, canonicalJson, isJsonObject, type JsonObject, type JsonValue } from '@mcp-blocks/core';
 
 /** One link of the chain, as it is stored. */
@@ -48,14 +49,20 @@ export interface RecordFault {
 export function parseRecord(bytes: Uint8Array): AuditRecord | RecordFault {
   const record = parseShape(bytes);
   if (record === undefined) return { kind: 'malformed', message: 'it is not an audit record' };
-  const { event, eventText, hash, prev, seq } = record;
+  const { text, event, eventText, hash, prev, seq } = record;
   const tail = `"prev":"${prev}","seq":${seq},"v":${VERSION}}`;
   if (hash !== sha256(`{"event":${eventText},${tail}`)) return { kind: 'changed', message: 'its content does not match its hash' };
   // Catches what reading lets pass: white space, escapes, repeated members, invalid UTF-8.
-  if (!Buffer.from(`{"event":${eventText},"hash":"${hash}",${tail}`, 'utf8').equals(bytes)) {
+  if (`{"event":${eventText},"hash":"${hash}",${tail}` !== text || !isUtf8(bytes)) {
     return { kind: 'changed', message: 'it is not written as it was' };
   }
   return { seq, event: event as unknown as AuditEvent, prev, hash };
+}
+
+/** False for bytes that are not the intact record `seq`, by their end alone: much cheaper than reading them. */
+export function mayBe(seq: number, bytes: Uint8Array): boolean {
+  const end = `"seq":${seq},"v":${VERSION}}`;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).subarray(-end.length).equals(Buffer.from(end));
 }
 
 /** Tells a fault from a record. */
@@ -64,9 +71,10 @@ export function isFault(parsed: AuditRecord | RecordFault): parsed is RecordFaul
 }
 
 function parseShape(bytes: Uint8Array) {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
   let value: unknown;
   try {
-    value = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
+    value = JSON.parse(text);
   } catch {
     return undefined;
   }
@@ -74,7 +82,7 @@ function parseShape(bytes: Uint8Array) {
   const { event, hash, prev, seq, v } = value;
   if (!isJsonObject(event) || !isHash(hash) || !isHash(prev) || !isSeq(seq) || v !== VERSION) return undefined;
   try {
-    return { event, eventText: canonicalJson(event), hash, prev, seq };
+    return { text, event, eventText: canonicalJson(event), hash, prev, seq };
   } catch {
     // A damaged number can be one that JSON reads as infinite, which no record ever held.
     return undefined;
@@ -109,5 +117,5 @@ function isSeq(value: JsonValue | undefined): value is number {
 }
 
 function sha256(text: string): string {
-  return createHash('sha256').update(text, 'utf8').digest('hex');
+  return digest('sha256', text);
 }

@@ -1,6 +1,6 @@
 import { checkAnchorKey, isSignedWith, type TrailAnchor } from './anchor.js';
 import { trailOf } from './open-trail.js';
-import { type AuditRecord, EMPTY_HEAD, isFault, parseRecord, type TrailHead } from './record.js';
+import { type AuditRecord, EMPTY_HEAD, isFault, mayBe, parseRecord, type TrailHead } from './record.js';
 import type { OpenTrail, RawRecord, StoredTrail } from './trail.js';
 
 /** The first thing found wrong with a trail. */
@@ -136,6 +136,7 @@ function faultInChain(record: AuditRecord, raw: RawRecord, last: TrailHead, know
 /** Where an intact record stands further on. */
 async function placeOf(seq: number, records: AsyncIterable<RawRecord>): Promise<string | undefined> {
   for await (const { bytes, line, file } of records) {
+    if (!mayBe(seq, bytes)) continue;
     const record = parseRecord(bytes);
     if (!isFault(record) && record.seq === seq) return `${file === undefined ? '' : `${file}, `}line ${line}`;
   }

@@ -1,10 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { FileAuditSink, SqliteAuditSink, verifyAuditTrail } from '@mcp-blocks/audit-trail';
-import { crashSimulated, killWriter, verifyWithoutPrev } from './audit-crash.ts';
-import { DAMAGES, damageableDatabase, damageableFile } from './audit-damage.ts';
+import { Worker } from 'node:worker_threads';
+import { crashSimulated, killWriter } from './audit-crash.ts';
+import { DAMAGES } from './audit-damage.ts';
+import type { DamageOutcome, DamageTask } from './audit-damager.ts';
 import type { Finding, Proof } from './proof.ts';
+import { mulberry } from './random.ts';
 
 const KINDS = ['file', 'sqlite'] as const;
 const RECORDS = 100_000;
@@ -30,34 +32,19 @@ export const proof: Proof = {
 };
 
 async function prove(folder: string, n: number, progress: (done: number) => void): Promise<Finding> {
-  const random = mulberry(20_260_728);
   const length = n >= FULL_FROM ? RECORDS : 500;
-  const details: string[] = [];
-  const found = new Map<string, number>(DAMAGES.map((kind) => [kind, 0]));
-  let mutantMissed = 0;
   let tried = 0;
-  for (const kind of KINDS) {
-    const path = join(folder, `trail-${kind}`);
-    await write(kind, path, length);
-    const trail = kind === 'file' ? damageableFile(path) : damageableDatabase(path);
-    const share = kind === 'file' ? Math.ceil(n / 2) : Math.floor(n / 2);
-    for (let index = 0; index < share; index += 1) {
-      const damage = DAMAGES[index % DAMAGES.length] as (typeof DAMAGES)[number];
-      const { seq, kinds } = trail.damage(damage, random);
-      const result = await verifyAuditTrail(path);
-      if (!result.ok && result.problem.seq === seq && kinds.includes(result.problem.kind))
-        found.set(damage, (found.get(damage) as number) + 1);
-      else details.push(`${kind}, ${damage}, record ${seq}: expected ${kinds.join(' or ')}, got ${JSON.stringify(result)}`);
-      if (damage === 'rewritten' && index < DAMAGES.length && (await verifyWithoutPrev(path, length))) mutantMissed += 1;
-      trail.mend();
-      progress((tried += 1));
-    }
-    trail.close();
-    const mended = await verifyAuditTrail(path);
-    if (!mended.ok) details.push(`${kind}: the mended trail is not intact: ${mended.problem.message}`);
-  }
-  if (mutantMissed === 0) details.push('a verifier that ignores prev was not found out');
+  const outcomes = await Promise.all(
+    KINDS.map((kind) => {
+      const share = kind === 'file' ? Math.ceil(n / 2) : Math.floor(n / 2);
+      return damageElsewhere({ kind, path: join(folder, `trail-${kind}`), length, share }, () => progress((tried += 1)));
+    }),
+  );
+  const details = outcomes.flatMap((outcome) => outcome.details);
+  const found = DAMAGES.map((kind) => [kind, outcomes.reduce((sum, outcome) => sum + outcome.found[kind], 0)] as const);
+  if (!outcomes.some(({ mutantMissed }) => mutantMissed)) details.push('a verifier that ignores prev was not found out');
 
+  const random = mulberry(20_260_729);
   const kills = Math.max(2, Math.round(n * KILLS_PER_DAMAGE));
   let acknowledged = 0;
   for (let round = 0; round < kills; round += 1) {
@@ -70,8 +57,8 @@ async function prove(folder: string, n: number, progress: (done: number) => void
   if (lostSimulated > 0) details.push(`${lostSimulated} acknowledged records lost on the simulated disk`);
   if ((await crashSimulated(true, 50, random)) === 0) details.push('a sink that acknowledges before the disk has synced was not found out');
 
-  const counts = [...found].map(([kind, count]) => `${count} ${kind}`).join(', ');
-  const total = [...found.values()].reduce((sum, count) => sum + count, 0);
+  const counts = found.map(([kind, count]) => `${count} ${kind}`).join(', ');
+  const total = found.reduce((sum, [, count]) => sum + count, 0);
   return {
     held: details.length === 0,
     figure:
@@ -82,28 +69,15 @@ async function prove(folder: string, n: number, progress: (done: number) => void
   };
 }
 
-async function write(kind: (typeof KINDS)[number], path: string, length: number): Promise<void> {
-  const sink = kind === 'file' ? new FileAuditSink({ path }) : new SqliteAuditSink({ path });
-  for (let number = 1; number <= length; number += 1) {
-    sink.record({
-      type: 'tool.call',
-      time: number,
-      outcome: 'succeeded',
-      actor: `user-${number % 97}`,
-      target: 'lookup',
-      durationMs: number % 7,
-    });
-    if (number % 5_000 === 0) await sink.flush();
-  }
-  await sink.close();
-}
-
-/** A small generator of numbers in [0, 1), so that a run can be repeated. */
-function mulberry(seed: number): () => number {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
+/** The trails are damaged and verified each on a thread of its own. */
+async function damageElsewhere(task: DamageTask, onTried: () => void): Promise<DamageOutcome> {
+  const worker = new Worker(new URL('audit-damager.ts', import.meta.url), {
+    workerData: task,
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  });
+  return new Promise((resolve, reject) => {
+    worker.on('message', (message: 'tried' | DamageOutcome) => (message === 'tried' ? onTried() : resolve(message)));
+    worker.once('error', reject);
+    worker.once('exit', () => reject(new Error(`the thread that damages '${task.path}' ended by itself`)));
+  });
 }
