@@ -7,9 +7,15 @@ import { connectPostgres, type PostgresOptions } from './postgres-connection.js'
 import { type AuditRecord, EMPTY_HEAD, isFault, parseRecord, type TrailHead } from './record.js';
 import type { TrailStore } from './trail-store.js';
 
-/** What of a record stands in columns beside it. PostgreSQL has no text with NUL or half a surrogate pair. */
+/** An index entry has at most 2,704 bytes, and a record with a larger one could never be added. This many UTF-16 units always fit. */
+const MAX_COLUMN_LENGTH = 512;
+
+/**
+ * What of a record stands in columns beside it, of long text the beginning. PostgreSQL has no text with NUL or half a
+ * surrogate pair.
+ */
 export function columnsOf({ event }: AuditRecord): Record<'time' | (typeof FILTER_FIELDS)[number], string | number | null> {
-  const text = (value: string | undefined) => value?.toWellFormed().replaceAll('\0', '\uFFFD') ?? null;
+  const text = (value: string | undefined) => value?.slice(0, MAX_COLUMN_LENGTH).toWellFormed().replaceAll('\0', '\uFFFD') ?? null;
   return { time: event.time, actor: text(event.actor), type: text(event.type), target: text(event.target), outcome: text(event.outcome) };
 }
 

@@ -142,6 +142,19 @@ describe('the PostgreSQL sink', () => {
     expect(lines).toHaveLength(3);
   });
 
+  it('takes text that is too long for an index, and finds it by the whole of it', async () => {
+    const { sinkOptions, stored } = await trail();
+    // Text that does not compress, as a caller may choose a tool's name or a URI.
+    const long = Array.from({ length: 8_192 }, (_, index) => String.fromCharCode(0x4e00 + ((index * 7_919) % 20_000))).join('');
+    const failures: Error[] = [];
+    const sink = await PostgresAuditSink.open({ ...sinkOptions, onError: (error) => failures.push(error) });
+    for (const target of [`${long}a`, `${long}b`]) sink.record({ ...event(1), actor: long, target });
+    await sink.close();
+    expect(failures).toEqual([]);
+    expect(await verifyAuditTrail(stored)).toMatchObject({ ok: true, records: 2 });
+    expect((await queryAuditTrail(stored, { actor: long, target: `${long}b` })).records.map(({ seq }) => seq)).toEqual([2]);
+  });
+
   it('is pruned by its owner, also while it is written, and by nobody else', async () => {
     const { stored, sinkOptions, events } = await written(4);
     const sink = await PostgresAuditSink.open(sinkOptions);
