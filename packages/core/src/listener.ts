@@ -4,6 +4,15 @@ import type { AuthenticationRequest, Principal } from './identity.js';
 import type { JsonObject } from './json.js';
 import type { RpcService } from './service.js';
 
+/** A session as the server saw it: a legacy HTTP one, or a connection that speaks MCP. */
+export interface EndedSession {
+  /** As in {@link RpcContext}. */
+  readonly transport: string;
+  /** The MCP revision spoken in it. */
+  readonly protocolVersion: string;
+  readonly durationMs: number;
+}
+
 /** What a server gives the listeners it starts. */
 export interface ListenerHost {
   /** The service to expose, middleware already around its handler. */
@@ -22,6 +31,8 @@ export interface ListenerHost {
   readonly maxJsonDepth: number;
   /** Most requests of one connection in progress at a time; further ones wait unread. */
   readonly maxInFlight: number;
+  /** Told of every session that has ended. Absent: nobody wants to know. */
+  sessionEnded?(session: EndedSession): void;
   /** The server's clock, for timeouts and expiry. Default: the machine's. */
   readonly clock?: Clock;
   /** Whether the server takes requests: false while it starts and drains. Absent: always. */

@@ -62,7 +62,12 @@ export class ServerConnection {
       host.service,
       this.#transport,
       { principal, transport: 'websocket', sessionId, ...(remoteAddress === undefined ? {} : { remoteAddress }) },
-      { maxInFlight: host.maxInFlight, onError: (error) => host.onError(error) },
+      {
+        maxInFlight: host.maxInFlight,
+        onError: (error) => host.onError(error),
+        onEnded: (session) => host.sessionEnded?.(session),
+        clock: this.#clock,
+      },
     );
     this.#watchExpiry();
   }

@@ -36,14 +36,14 @@ export function serveLines(
   { input, output, principal, transport, lastAnswersMs }: LineConnectionOptions,
 ): LineConnection {
   const wire = new LineTransport(input, output, { ...host, maxBufferedBytes: MAX_BUFFERED_BYTES });
+  const clock = host.clock ?? systemClock;
   host.connection(1);
   const served: ServedChannel = serveChannel(
     host.service,
     wire,
     { principal, transport },
-    { maxInFlight: host.maxInFlight, onError: (error) => host.onError(error) },
+    { maxInFlight: host.maxInFlight, onError: (error) => host.onError(error), onEnded: (session) => host.sessionEnded?.(session), clock },
   );
-  const clock = host.clock ?? systemClock;
   const close = async () => {
     // A peer that does not read would hold the closing messages up for ever.
     await settledWithin(served.close(), CLOSING_MS, clock);

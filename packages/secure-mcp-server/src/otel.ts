@@ -1,4 +1,5 @@
 import {
+  type EndedSession,
   isRpcError,
   methodLabel,
   type RpcContext,
@@ -32,6 +33,11 @@ export interface TelemetryOptions {
   readonly tracer?: Tracer;
   /** Makes the histogram. Default: the global provider's. */
   readonly meter?: Meter;
+}
+
+/** Where sessions are told of: a `SecureMCPServer`. */
+export interface SessionSource {
+  on(name: 'sessionEnded', listener: (session: EndedSession) => void): () => void;
 }
 
 const SCOPE = '@mcp-blocks/secure-mcp-server';
@@ -105,6 +111,25 @@ export function telemetry(options: TelemetryOptions = {}): RpcMiddleware {
   };
 }
 
+/**
+ * Measures how long sessions last in the histogram `mcp.server.session.duration`, by transport and revision: those
+ * of the legacy era over HTTP, as this node held them, and connections over WebSocket, Unix socket and stdio.
+ * Modern requests over HTTP belong to no session.
+ *
+ * @param server - the one to watch.
+ * @returns the function that ends the observation.
+ */
+export function observeSessions(server: SessionSource, options: Pick<TelemetryOptions, 'meter'> = {}): () => void {
+  const duration = (options.meter ?? metrics.getMeter(SCOPE)).createHistogram(TELEMETRY.histograms.serverSession, {
+    description: 'The duration of an MCP session as observed by the server.',
+    unit: 's',
+    advice: { explicitBucketBoundaries: [...TELEMETRY.durationBuckets] },
+  });
+  return server.on('sessionEnded', ({ transport, protocolVersion, durationMs }) =>
+    duration.record(durationMs / 1000, { [NAME.protocolVersion]: protocolVersion, ...networkAttributes(transport) }),
+  );
+}
+
 interface Subject {
   readonly attribute: string;
   readonly name: string;
@@ -125,11 +150,17 @@ const NETWORK: Readonly<Record<string, readonly [transport: string, protocol?: s
 };
 
 function boundedAttributes(method: string, context: RpcContext): Attributes {
-  const [transport, protocol] = NETWORK[context.transport] ?? [];
   return {
     [NAME.method]: method,
     [NAME.protocolVersion]: context.protocolVersion,
     ...(method === 'tools/call' ? { [NAME.operation]: TELEMETRY.executeTool } : {}),
+    ...networkAttributes(context.transport),
+  };
+}
+
+function networkAttributes(name: string): Attributes {
+  const [transport, protocol] = NETWORK[name] ?? [];
+  return {
     ...(transport === undefined ? {} : { [NAME.transport]: transport }),
     ...(protocol === undefined ? {} : { [NAME.networkProtocol]: protocol }),
   };

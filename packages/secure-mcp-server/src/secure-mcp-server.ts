@@ -120,6 +120,7 @@ export class SecureMCPServer {
       connection: (change) => {
         this.#connections += change;
       },
+      sessionEnded: (session) => this.#events.emit('sessionEnded', session),
       ready: () => this.#status === 'running',
       hasCapacity: () => this.#connections < limits.maxConnections,
       ended: () => void this.stop().catch(onError),

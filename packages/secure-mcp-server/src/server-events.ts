@@ -1,4 +1,4 @@
-import type { AuditEvent } from '@mcp-blocks/core';
+import type { AuditEvent, EndedSession } from '@mcp-blocks/core';
 
 /** Where a server is in its life. */
 export type ServerStatus = 'created' | 'starting' | 'running' | 'draining' | 'stopped' | 'error';
@@ -17,6 +17,8 @@ export interface RequestEvent {
 /** What a server tells about itself, by event name. */
 export interface ServerEvents {
   readonly request: RequestEvent;
+  /** A legacy session, or a connection of another transport than HTTP, has ended. */
+  readonly sessionEnded: EndedSession;
   readonly authFailure: { readonly transport: string; readonly remoteAddress?: string; readonly reason: string };
   readonly rateLimited: { readonly method: string; readonly principal: string; readonly transport: string };
   /** A failure that no caller was told the details of. */

@@ -1,12 +1,21 @@
-import { RpcError, TELEMETRY } from '@mcp-blocks/core';
-import { testContext } from '@mcp-blocks/core/testing';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { type Listener, RpcError, TELEMETRY } from '@mcp-blocks/core';
+import { ManualClock, settle, testContext } from '@mcp-blocks/core/testing';
+import { encryptedWebSocket, WebSocketClientTransport } from '@mcp-blocks/encrypted-websocket';
+import type { Transport } from '@modelcontextprotocol/client';
 import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { expect, it, onTestFinished } from 'vitest';
-import { telemetry } from '../src/otel.js';
-import { connectHttp } from './support/clients.js';
-import { callTool, ENVELOPE, modernRequest, startHttp, testService } from './support/server.js';
+import { http, SecureMCPServer, stdio, unixSocket } from '../src/index.js';
+import { observeSessions, telemetry } from '../src/otel.js';
+import { connectHttp, newClient } from './support/clients.js';
+import { LineClientTransport } from './support/line-client.js';
+import { callTool, ENVELOPE, modernRequest, startHttp, testJwt, testService, token } from './support/server.js';
 
 /** The real SDK, exporting to memory. */
 function openTelemetry() {
@@ -21,6 +30,7 @@ function openTelemetry() {
   });
   return {
     middleware: telemetry({ tracer: tracing.getTracer('test'), meter: measuring.getMeter('test') }),
+    meter: measuring.getMeter('test'),
     spans: () => exporter.getFinishedSpans(),
     async points() {
       await measuring.forceFlush();
@@ -142,6 +152,108 @@ it('measures durations in seconds, in the buckets of the conventions, by attribu
     [{ ...common, 'mcp.method.name': '_OTHER', 'error.type': 'method_not_found', 'rpc.response.status_code': '-32601' }, 3],
   ]);
   expect(series[0]?.value).toMatchObject({ buckets: { boundaries: [...TELEMETRY.durationBuckets] } });
+});
+
+/** Both ends of a connection of each kind. */
+const CONNECTIONS: Readonly<Record<string, () => { listener: Listener; client: (endpoint: string) => Promise<Transport> }>> = {
+  unix: () => {
+    const folder = mkdtempSync(join(tmpdir(), 'mcp-blocks-otel-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'mcp.sock');
+    const dial = async () => {
+      const socket = connect(path);
+      return new LineClientTransport(socket, socket) as Transport;
+    };
+    return { listener: unixSocket({ path }), client: dial };
+  },
+  stdio: () => {
+    const [input, output] = [new PassThrough(), new PassThrough()];
+    return { listener: stdio({ input, output }), client: async () => new LineClientTransport(output, input) as Transport };
+  },
+  websocket: () => ({
+    listener: encryptedWebSocket({ port: 0 }),
+    client: async (endpoint) => new WebSocketClientTransport(new URL(endpoint), { token: token() }) as Transport,
+  }),
+};
+
+it.each([
+  ['unix', 'auto', '2026-07-28', { 'network.transport': 'unix' }],
+  ['unix', 'legacy', '2025-11-25', { 'network.transport': 'unix' }],
+  ['stdio', 'auto', '2026-07-28', { 'network.transport': 'pipe' }],
+  ['websocket', 'legacy', '2025-11-25', { 'network.transport': 'tcp', 'network.protocol.name': 'websocket' }],
+] as const)('measures connections over %s, %s', async (kind, mode, version, network) => {
+  const { meter, points } = openTelemetry();
+  const clock = new ManualClock(Date.now());
+  const { listener, client: dial } = (CONNECTIONS[kind] as (typeof CONNECTIONS)[string])();
+  const server = new SecureMCPServer({ service: testService().service, authenticators: [testJwt()], listeners: [listener], clock });
+  const ended = new Promise<void>((resolve) => {
+    server.on('sessionEnded', () => resolve());
+  });
+  const stop = observeSessions(server, { meter });
+  await server.start();
+  onTestFinished(() => server.stop());
+  const client = newClient(mode);
+  await client.connect((await dial(server.endpoints[0] as string)) as never);
+  await client.callTool({ name: 'echo' });
+  await clock.advance(7000);
+  expect((await points()).points).toEqual([]);
+  await client.close();
+  await ended;
+  const { descriptor, points: series } = await points();
+  expect([descriptor?.name, descriptor?.unit]).toEqual(['mcp.server.session.duration', 's']);
+  expect(series.map(({ attributes, value }) => [attributes, value])).toEqual([
+    [{ 'mcp.protocol.version': version, ...network }, expect.objectContaining({ count: 1, sum: 7 })],
+  ]);
+  expect(series[0]?.value).toMatchObject({ buckets: { boundaries: [...TELEMETRY.durationBuckets] } });
+  stop();
+});
+
+it('measures legacy sessions over HTTP, closed and idle, and nothing that was never opened', async () => {
+  const { meter, points } = openTelemetry();
+  const clock = new ManualClock(Date.now());
+  const { server, url } = await startHttp({
+    service: testService().service,
+    clock,
+    listeners: [http({ port: 0, sessions: { idleTimeoutMs: 60_000 } })],
+  });
+  const stop = observeSessions(server, { meter });
+  const closing = await connectHttp('legacy', url);
+  await clock.advance(5000);
+  await (closing.transport as unknown as { terminateSession(): Promise<void> }).terminateSession();
+  const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: {} };
+  const headers = { ...callTool('echo').headers, 'mcp-protocol-version': '2025-11-25' };
+  await (await fetch(url, { method: 'POST', headers, body: JSON.stringify(initialize) })).text();
+  await (await fetch(url, callTool('echo'))).text();
+  const idle = await fetch(url, {
+    method: 'POST',
+    headers,
+    body: JSON.stringify({
+      ...initialize,
+      params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'raw', version: '1' } },
+    }),
+  });
+  await idle.text();
+  await clock.advance(60_000);
+  await settle();
+  const common = { 'network.transport': 'tcp', 'network.protocol.name': 'http' };
+  const { points: series } = await points();
+  expect(series.map(({ attributes, value }) => [attributes, (value as { count: number; sum: number }).sum])).toEqual([
+    [{ ...common, 'mcp.protocol.version': '2025-11-25' }, 5],
+    [{ ...common, 'mcp.protocol.version': '2025-06-18' }, 60],
+  ]);
+  stop();
+  await (
+    await fetch(url, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify({
+        ...initialize,
+        params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'raw', version: '1' } },
+      }),
+    })
+  ).text();
+  await server.stop();
+  expect((await points()).points.map(({ value }) => (value as { count: number }).count)).toEqual([1, 1]);
 });
 
 it('does nothing without an OpenTelemetry SDK', async () => {

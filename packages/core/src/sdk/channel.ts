@@ -1,6 +1,9 @@
-import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/server';
+import type { JSONRPCMessage, McpServerFactory, Transport } from '@modelcontextprotocol/server';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
+import { type Clock, systemClock } from '../clock.js';
 import { RpcError } from '../errors.js';
+import type { EndedSession } from '../listener.js';
+import { MODERN_PROTOCOL_VERSION } from '../protocol.js';
 import type { RpcService } from '../service.js';
 import { toWireError } from '../wire.js';
 import type { Connection } from './connection.js';
@@ -28,6 +31,10 @@ export interface ServeChannelOptions {
   readonly maxInFlight?: number;
   /** Told of failures that no caller is waiting for. */
   readonly onError?: (error: Error) => void;
+  /** Told when the connection has ended, if MCP was spoken on it. */
+  readonly onEnded?: (session: EndedSession) => void;
+  /** Measures how long it lasted. Default: the machine's. */
+  readonly clock?: Clock;
 }
 
 /** A served connection. */
@@ -51,8 +58,20 @@ export function serveChannel(
   connection: Connection,
   options: ServeChannelOptions = {},
 ): ServedChannel {
-  const bounded = new BoundedTransport(wire, service, connection, options.maxInFlight ?? 64);
-  const handle = serveStdio(toSdkFactory(service, connection), {
+  const { maxInFlight = 64, clock = systemClock, onEnded } = options;
+  const openedAt = clock.now();
+  const bounded: BoundedTransport = new BoundedTransport(wire, service, connection, maxInFlight, () => {
+    const { protocolVersion } = bounded;
+    if (protocolVersion !== undefined) {
+      onEnded?.({ transport: connection.transport, protocolVersion, durationMs: clock.now() - openedAt });
+    }
+  });
+  const factory = toSdkFactory(service, connection);
+  const serve: McpServerFactory = (request) => {
+    if (request.era === 'modern') bounded.protocolVersion = MODERN_PROTOCOL_VERSION;
+    return factory(request);
+  };
+  const handle = serveStdio(serve, {
     transport: bounded,
     ...(options.onError === undefined ? {} : { onerror: options.onError }),
   });
@@ -73,6 +92,8 @@ class BoundedTransport implements Transport {
   onclose?: () => void;
   onerror?: (error: Error) => void;
   onmessage?: Transport['onmessage'];
+  /** The revision the peers have agreed on. */
+  protocolVersion: string | undefined;
   readonly #wire: ChannelTransport;
   readonly #service: RpcService;
   readonly #connection: Connection;
@@ -85,7 +106,7 @@ class BoundedTransport implements Transport {
   #paused = false;
   #idleWaiters: (() => void)[] = [];
 
-  constructor(wire: ChannelTransport, service: RpcService, connection: Connection, max: number) {
+  constructor(wire: ChannelTransport, service: RpcService, connection: Connection, max: number, ended: () => void) {
     this.#wire = wire;
     this.#service = service;
     this.#connection = connection;
@@ -97,6 +118,7 @@ class BoundedTransport implements Transport {
       this.#waiting.clear();
       this.#asked.clear();
       this.#wakeIdle();
+      ended();
       this.onclose?.();
     };
   }
@@ -123,6 +145,7 @@ class BoundedTransport implements Transport {
   }
 
   setProtocolVersion(version: string): void {
+    this.protocolVersion = version;
     this.#wire.setProtocolVersion?.(version);
   }
 

@@ -124,7 +124,7 @@ export class HttpListener implements Listener {
         ? createServer(limits)
         : createTlsServer({ ...limits, ...tls.serverOptions, handshakeTimeout: headersTimeoutMs, ALPNProtocols: ['http/1.1'] });
     const clock = host.clock ?? systemClock;
-    const endpoint = new McpEndpoint(host.service, this.#options, clock, (error) => host.onError(error));
+    const endpoint = new McpEndpoint(host, this.#options, clock);
     const running: Running = { server, host, clock, endpoint, cut: new AbortController() };
     server.on('connection', (socket: Socket) => {
       const refusal = this.#options.gate.enter(socket);

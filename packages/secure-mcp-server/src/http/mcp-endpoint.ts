@@ -5,6 +5,7 @@ import {
   isRpcError,
   type JsonRpcMessage,
   type JsonRpcRequest,
+  type ListenerHost,
   principalKey,
   RpcError,
   type RpcService,
@@ -45,10 +46,14 @@ export class McpEndpoint {
   readonly #maxSubscriptions: number;
   #lastSdkError: Error | undefined;
 
-  constructor(service: RpcService, options: McpEndpointOptions, clock: Clock, onError: (error: Error) => void) {
+  constructor(host: ListenerHost, options: McpEndpointOptions, clock: Clock) {
+    const { service } = host;
     this.#service = service;
-    this.#onError = onError;
-    this.#sessions = new LegacySessions(service, options.sessions, clock, onError);
+    this.#onError = (error) => host.onError(error);
+    this.#sessions = new LegacySessions(service, options.sessions, clock, {
+      onError: this.#onError,
+      onEnded: (session) => host.sessionEnded?.(session),
+    });
     this.#maxSubscriptions = options.maxSubscriptionsPerPrincipal;
     this.#modern = createMcpHandler(toSdkFactory(service), {
       legacy: 'reject',

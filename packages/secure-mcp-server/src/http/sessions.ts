@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import {
   type CancelTimer,
   type Clock,
+  type EndedSession,
   isJsonRpcRequest,
   type JsonRpcMessage,
   type JsonRpcRequest,
@@ -71,13 +72,20 @@ export class LegacySessions {
   readonly #replay: ReplayBuffer;
   readonly #shared: SharedSessions | undefined;
   readonly #onError: (error: Error) => void;
+  readonly #onEnded: (session: EndedSession) => void;
   /** By id, least recently used first. */
   readonly #sessions = new Map<string, Session>();
   readonly #rebuilding = new Map<string, Promise<Session>>();
   #cancelSweep: CancelTimer | undefined;
 
-  constructor(service: RpcService, options: ResolvedSessionOptions, clock: Clock, onError: (error: Error) => void) {
+  constructor(
+    service: RpcService,
+    options: ResolvedSessionOptions,
+    clock: Clock,
+    { onError, onEnded }: { onError: (error: Error) => void; onEnded: (session: EndedSession) => void },
+  ) {
     this.#service = service;
+    this.#onEnded = onEnded;
     this.#options = options;
     this.#clock = clock;
     this.#onError = onError;
@@ -227,6 +235,10 @@ export class LegacySessions {
     transport.onclose = () => {
       this.#sessions.delete(id);
       this.#replay.drop(id);
+      const protocolVersion = ('server' in server ? server.server : server).getNegotiatedProtocolVersion();
+      if (protocolVersion !== undefined) {
+        this.#onEnded({ transport: connection.transport, protocolVersion, durationMs: this.#clock.now() - now });
+      }
       ended?.();
     };
     this.#scheduleSweep();
