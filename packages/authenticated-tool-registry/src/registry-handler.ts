@@ -25,6 +25,7 @@ import { RefusedCall } from './refused-call.js';
 import { type RequestStateSeal, type StateBinding, StateRefusal } from './request-state.js';
 import { type ResourceEntry, type ResourceReturn, type ResourceTemplateEntry, resourceNotFound, toReadOutcome } from './resource.js';
 import { runTool, type ToolEntry, type ToolRun } from './tool.js';
+import { percentDecoded } from './uri-template.js';
 
 /** Everything registered. */
 export interface Catalogs {
@@ -256,11 +257,21 @@ export class RegistryHandler {
   #find(uri: string): Readable | undefined {
     const fixed = this.#parts.catalogs.resources.get(uri);
     if (fixed !== undefined) return { ...fixed, arguments: {}, read: (context) => fixed.read(uri, context) };
+    const before: ResourceTemplateEntry[] = [];
     for (const entry of this.#parts.catalogs.templates.values()) {
       const variables = entry.template.match(uri);
-      if (variables !== undefined) return { ...entry, arguments: variables, read: (context) => entry.read(variables, { ...context, uri }) };
+      if (variables === undefined) before.push(entry);
+      else if (this.#respells(uri, before)) return undefined;
+      else return { ...entry, arguments: variables, read: (context) => entry.read(variables, { ...context, uri }) };
     }
     return undefined;
+  }
+
+  /** Whether the URI is another spelling of one that a fixed resource or one of these templates answers: by it, nobody gets past their rules. */
+  #respells(uri: string, before: readonly ResourceTemplateEntry[]): boolean {
+    const plain = percentDecoded(uri);
+    for (const resource of this.#parts.catalogs.resources.values()) if (resource.plainUri === plain) return true;
+    return before.some(({ template }) => template.covers(plain));
   }
 
   async #run(

@@ -7,7 +7,7 @@ import { type ContentAnnotations, type InputRequiredResult, isInputRequired } fr
 import type { Outcome } from './execution.js';
 import type { HandlerContext } from './handler-context.js';
 import { type Presentation, presented } from './presentation.js';
-import { UriTemplate } from './uri-template.js';
+import { percentDecoded, UriTemplate } from './uri-template.js';
 
 /** How long, and for whom, a client may keep what it read (MCP 2026-07-28, server/utilities/caching). */
 export interface CacheHint {
@@ -71,11 +71,13 @@ export interface ResourceEntry {
   readonly takesArguments: boolean;
   readonly cacheHint: Required<CacheHint>;
   readonly mimeType: string | undefined;
+  /** The URI, percent-decoded. */
+  readonly plainUri: string;
   readonly read: ResourceReader;
 }
 
 /** A registered resource template. */
-export interface ResourceTemplateEntry extends Omit<ResourceEntry, 'kind' | 'read'> {
+export interface ResourceTemplateEntry extends Omit<ResourceEntry, 'kind' | 'plainUri' | 'read'> {
   readonly kind: 'resource template';
   readonly template: UriTemplate;
   readonly completers: ReadonlyMap<string, Completer>;
@@ -102,6 +104,7 @@ export function resourceEntry(
     version: definition.version,
     ...common,
     definition: { uri, ...presented(definition, [...SHOWN, 'size'], at) },
+    plainUri: percentDecoded(uri),
     read,
   };
 }

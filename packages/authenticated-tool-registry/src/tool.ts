@@ -172,8 +172,11 @@ async function toOutcome(tool: ToolEntry, returned: unknown, masks: readonly Com
   if (!isJsonObject(returned)) throw new Error(`returned ${returned === null ? 'null' : typeof returned}, which is not a tool result`);
   const isError = returned.isError === true;
   if (tool.output === undefined || isError) {
-    if (!isContent(returned.content)) throw new Error('returned an object without a content array');
-    return { result: returned, ...(isError ? { failure: 'the tool reported an error' } : {}) };
+    const { content } = returned;
+    if (!isContent(content)) throw new Error('returned an object without a content array');
+    // Of an error the words for the model remain: nothing says where in the rest the masked fields are.
+    const result = masks.length > 0 ? { content: content as JsonObject[], isError } : returned;
+    return { result, ...(isError ? { failure: 'the tool reported an error' } : {}) };
   }
   const checked = await tool.output.validate(returned.structuredContent);
   if ('problems' in checked) throw new Error(`returned what its output schema refuses: ${checked.problems.join('; ')}`);

@@ -23,6 +23,8 @@ export class UriTemplate {
   /** One more literal than there are expressions; between two expressions never empty. */
   readonly #literals: readonly string[];
   readonly #expressions: readonly Expression[];
+  /** The literals, percent-decoded. */
+  readonly #plainLiterals: readonly string[];
 
   /** @throws ConfigurationError `uriTemplate` for a template without scheme or expression, or of a higher level. */
   constructor(template: string) {
@@ -53,32 +55,59 @@ export class UriTemplate {
     this.variables = [...names];
     this.#literals = literals;
     this.#expressions = expressions;
+    this.#plainLiterals = literals.map(percentDecoded);
   }
 
   /** The variables' values, or `undefined` when the URI is not of this template. */
   match(uri: string): Readonly<Record<string, string>> | undefined {
-    const first = this.#literals[0] as string;
-    const last = this.#literals[this.#literals.length - 1] as string;
-    const end = uri.length - last.length;
-    if (!uri.startsWith(first) || !uri.endsWith(last)) return undefined;
+    const raw = this.#split(uri, this.#literals);
+    if (raw === undefined) return undefined;
     const values: [string, string][] = [];
-    let from = first.length;
-    for (const [index, { name, reserved }] of this.#expressions.entries()) {
-      const isLast = index === this.#expressions.length - 1;
-      const next = this.#literals[index + 1] as string;
-      const to = isLast ? end : uri.indexOf(next, from + 1);
-      if (to <= from || to > end) return undefined;
-      const value = decoded(uri.slice(from, to), reserved);
+    for (const [index, { name }] of this.#expressions.entries()) {
+      const value = decoded(raw[index] as string);
       if (value === undefined) return undefined;
       values.push([name, value]);
-      from = to + next.length;
     }
     return Object.fromEntries(values);
   }
+
+  /** Whether a URI is of this template that was percent-decoded before, see {@link percentDecoded}. */
+  covers(plain: string): boolean {
+    return this.#split(plain, this.#plainLiterals) !== undefined;
+  }
+
+  /** What stands for each expression, as it is written. */
+  #split(uri: string, literals: readonly string[]): string[] | undefined {
+    const first = literals[0] as string;
+    const last = literals[literals.length - 1] as string;
+    const end = uri.length - last.length;
+    if (!uri.startsWith(first) || !uri.endsWith(last)) return undefined;
+    const values: string[] = [];
+    let from = first.length;
+    for (const [index, { reserved }] of this.#expressions.entries()) {
+      const isLast = index === this.#expressions.length - 1;
+      const next = literals[index + 1] as string;
+      const to = isLast ? end : uri.indexOf(next, from + 1);
+      if (to <= from || to > end) return undefined;
+      const value = uri.slice(from, to);
+      if (!reserved && /[/?#]/.test(value)) return undefined;
+      values.push(value);
+      from = to + next.length;
+    }
+    return values;
+  }
 }
 
-function decoded(raw: string, reserved: boolean): string | undefined {
-  if (!reserved && /[/?#]/.test(raw)) return undefined;
+/** A URI without percent-encoding, in which all its spellings are equal; as it is when the encoding is malformed. */
+export function percentDecoded(uri: string): string {
+  try {
+    return decodeURIComponent(uri);
+  } catch {
+    return uri;
+  }
+}
+
+function decoded(raw: string): string | undefined {
   let value: string;
   try {
     value = decodeURIComponent(raw);

@@ -87,6 +87,15 @@ describe('a masked field', () => {
     expect((await get(['auditor'])).structuredContent).toEqual(value);
   });
 
+  it('is not seen beside an error, of which only the words remain', async () => {
+    const { registry, ask } = setUp();
+    const content = [{ type: 'text' as const, text: 'Half of it is missing' }];
+    const told = { content, isError: true as const, structuredContent: value, _meta: { iban: 'DE12' } };
+    registry.tool('get', { output, mask: [{ path: 'customer.iban', unless }] }, () => told);
+    expect(await ask('tools/call', { name: 'get' }, as({ roles: ['clerk'] }))).toEqual({ content, isError: true });
+    expect(await ask('tools/call', { name: 'get' }, as({ roles: ['auditor'] }))).toEqual(told);
+  });
+
   it('still fits the output schema that clients check', async () => {
     const masks: Mask[] = [
       { path: 'customer.iban', unless },

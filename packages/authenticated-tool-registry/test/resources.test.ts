@@ -120,6 +120,51 @@ describe('a URI of several entries', () => {
   });
 });
 
+describe('another spelling of a URI', () => {
+  function guarded() {
+    const setup = setUp();
+    const access = { roles: ['clerk'] };
+    setup.registry.resource('x://top/secret key', { name: 'fixed', access }, () => 'fixed');
+    setup.registry.resource('x://top/caf%C3%A9', { name: 'encoded', access }, () => 'encoded');
+    setup.registry.resourceTemplate('x://or%64ers/{id}', { name: 'orders', access }, ({ id }) => `order ${id}`);
+    setup.registry.resourceTemplate('x://{+path}', { name: 'everything' }, ({ path }) => `path ${path}`);
+    return setup;
+  }
+
+  it.each([
+    'x://top/secret%20key',
+    'x://top/%73ecret key',
+    'x://top%2Fsecret%20key',
+    'x://top/café',
+    'x://top/%63af%c3%a9',
+    'x://orders/7',
+    'x://%6Frders/7',
+    'x://or%64ers%2F7',
+    'x://%6Frders/100%25',
+  ])('gets nobody past the rules of what goes before: %s', async (uri) => {
+    const { ask, audit } = guarded();
+    for (const method of ['resources/read', 'resources/subscribe']) {
+      expect((await refusal(ask(method, { uri }))).code).toBe('resource_not_found');
+    }
+    expect(audit.events.at(-1)).toMatchObject({ type: 'resource.denied', target: uri, reason: 'unknown resource' });
+  });
+
+  it('of what nothing else answers is read', async () => {
+    const { ask } = guarded();
+    for (const [uri, text] of [
+      ['x://a%20b', 'path a b'],
+      ['x://orders/a/b', 'path orders/a/b'],
+      ['x://orders', 'path orders'],
+      ['x://100%25', 'path 100%'],
+    ]) {
+      expect(await ask('resources/read', { uri: uri as string })).toMatchObject({ contents: [{ text }] });
+    }
+    expect(await ask('resources/read', { uri: 'x://or%64ers/a%2Fb' }, as({ roles: ['clerk'] }))).toMatchObject({
+      contents: [{ text: 'order a/b' }],
+    });
+  });
+});
+
 describe('subscribing', () => {
   it('needs what reading needs; unsubscribing needs nothing', async () => {
     const { registry, ask } = setUp();
