@@ -1,0 +1,11 @@
+export { CipherState } from './cipher-state.js';
+export { HandshakeState, type HandshakeStateOptions } from './handshake-state.js';
+export { decodeKey, encodeKey, type NoiseKeyPair, newNoiseKeyPair, noisePublicKeyOf } from './keys.js';
+export { nobleCrypto } from './noble-crypto.js';
+export { NoiseChannel, type NoiseChannelOptions, type NoiseEvent, type NoiseMetrics } from './noise-channel.js';
+export type { AeadKey, DhKeyPair, NoiseCipher, NoiseCrypto } from './noise-crypto.js';
+export { type NoiseClientOptions, NoiseEndpoint, type NoiseEnvironment, type NoiseServerOptions } from './noise-endpoint.js';
+export { NoiseError } from './noise-error.js';
+export type { HandshakeStep, NoiseHandshake } from './noise-handshake.js';
+export { type NoisePattern, type NoiseProtocol, type NoiseProtocolName, parseProtocolName } from './protocol-name.js';
+export { frameBytesOf, MAX_CONTENT_BYTES, type NoiseClose } from './records.js';
