@@ -104,7 +104,10 @@ class LimitedTransport implements Transport {
 
   #receive(message: JSONRPCMessage, extra: Extra): void {
     if ('method' in message && 'id' in message) {
-      void this.#limit(message, extra);
+      // A second one would take the first one's place here, and the first never be over for its limits.
+      if (this.#pending.has(message.id))
+        void this.#refuse(message.id, new RpcError('invalid_request', 'id: a request with this id is in progress'));
+      else void this.#limit(message, extra);
       return;
     }
     if ('method' in message && message.method === 'notifications/cancelled') {

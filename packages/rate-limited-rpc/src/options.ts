@@ -56,7 +56,10 @@ export interface RequestLimit extends LimitScope {
    * Default: false.
    */
   readonly skipSuccessful?: boolean;
-  /** The same when the call has failed: an error, or a result with `isError`. Default: false. */
+  /**
+   * The same when the call has failed: an error, or a result with `isError`. Not when its signal had aborted, by the
+   * caller or a deadline: a caller could have work done for nothing. Default: false.
+   */
   readonly skipFailed?: boolean;
 }
 

@@ -71,7 +71,7 @@ interface ConcurrencyApplication {
 }
 
 /** What the end of an admitted call has to undo. */
-type EndOfCall = (failed: boolean) => Promise<void>;
+type EndOfCall = (ending: 'succeeded' | 'failed' | 'given up') => Promise<void>;
 
 /**
  * Refuses calls beyond configured rates.
@@ -134,7 +134,8 @@ export class RateLimitedRPC {
         failed = result.isError === true;
         return result;
       } finally {
-        await end(failed);
+        // Who gives a call up has it worked on all the same; given back, that work would have no limit.
+        await end(!failed ? 'succeeded' : context.signal.aborted ? 'given up' : 'failed');
       }
     };
   }
@@ -242,9 +243,10 @@ export class RateLimitedRPC {
   #end(paid: readonly (RequestApplication & { receipt: number })[], leave: (() => void) | undefined): EndOfCall | undefined {
     const refundable = paid.filter(({ limit }) => limit.skipFailed === true || limit.skipSuccessful === true);
     if (refundable.length === 0 && leave === undefined) return undefined;
-    return async (failed) => {
+    return async (ending) => {
       leave?.();
-      const back = refundable.filter(({ limit }) => (failed ? limit.skipFailed : limit.skipSuccessful) === true);
+      if (ending === 'given up') return;
+      const back = refundable.filter(({ limit }) => (ending === 'failed' ? limit.skipFailed : limit.skipSuccessful) === true);
       if (back.length === 0) return;
       const charges: PaidCharge[] = back.map(({ limit, key, cost, receipt }) => ({ rule: limit.rule, key, cost, receipt }));
       // What could not be given back stays counted until its window is over; the call itself has ended well.

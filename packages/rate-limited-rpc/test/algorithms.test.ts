@@ -186,6 +186,24 @@ describe.each(['fixed-window', 'sliding-window'] as const)('every window: %s', (
     await limiter.close();
   });
 
+  it.each(['skipSuccessful', 'skipFailed'] as const)('%s: gives nothing back to who gives a call up', async (skip) => {
+    let runs = 0;
+    const { handle, limiter } = limited({ limits: [{ ...limit, requests: 2, [skip]: true }] }, async (_request, { signal }) => {
+      runs += 1;
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      throw signal.reason;
+    });
+    for (let i = 0; i < 2; i += 1) {
+      const caller = new AbortController();
+      const given = handle(list, { ...alice, signal: caller.signal });
+      await expect.poll(() => runs).toBe(i + 1);
+      caller.abort(new Error('changed my mind'));
+      await expect(given).rejects.toThrow('changed my mind');
+    }
+    await refused(handle(list, alice));
+    await limiter.close();
+  });
+
   it('counts a call while it runs, also one whose cost is given back in the end', async () => {
     let end: (() => void) | undefined;
     const running = new Promise<void>((resolve) => (end = resolve));

@@ -72,3 +72,22 @@ it('does not hand on a request that was cancelled while its limits were looked a
   void far.send({ jsonrpc: '2.0', id: 2, method: 'tools/list' });
   await expect.poll(() => received).toMatchObject([{ id: 2 }]);
 });
+
+it('refuses a second request with an id in progress, which would leave the first one counted for ever', async () => {
+  const { far, near, limiter } = limiting([{ by: 'principal', concurrent: 3 }]);
+  const received: JSONRPCMessage[] = [];
+  const answers: JSONRPCMessage[] = [];
+  far.onmessage = (message) => void answers.push(message);
+  near.onmessage = (message) => void received.push(message);
+  await Promise.all([far.start(), near.start()]);
+  for (let time = 0; time < 2; time += 1) await far.send({ jsonrpc: '2.0', id: 1, method: 'tools/list' });
+  await expect.poll(() => answers).toMatchObject([{ id: 1, error: { code: -32600 } }]);
+  expect(received).toHaveLength(1);
+  expect(await used(limiter)).toBe(1);
+  await near.send({ jsonrpc: '2.0', id: 1, result: {} });
+  await expect.poll(() => used(limiter)).toBe(0);
+  await far.send({ jsonrpc: '2.0', id: 1, method: 'tools/list' });
+  await expect.poll(() => received).toHaveLength(2);
+  await far.close();
+  await expect.poll(() => used(limiter)).toBe(0);
+});
