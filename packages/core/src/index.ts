@@ -26,6 +26,7 @@ export {
   parseJsonRpc,
 } from './json-rpc.js';
 export type { EndedSession, Listener, ListenerHost } from './listener.js';
+export { isLoopbackAddress } from './loopback-address.js';
 export { MemoryStateStore, type MemoryStateStoreOptions } from './memory-state-store.js';
 export { eraOf, LEGACY_PROTOCOL_VERSION, META, MODERN_PROTOCOL_VERSION, type ProtocolEra } from './protocol.js';
 export { isRepeatableMethod } from './repeatable.js';

@@ -2,37 +2,7 @@ import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type AuthenticationRequest, RpcError, toWireError } from '@mcp-blocks/core';
 import { clientCertificateOf } from '@mcp-blocks/core/node';
-
-/** The subprotocol both ends speak (RFC 6455, 1.9). Not registered: this is a custom MCP transport. */
-export const SUBPROTOCOL = 'mcp';
-
-/**
- * How a browser, which cannot set headers on a WebSocket, presents a token: a further subprotocol entry,
- * this prefix and the token in base64url. The server never answers with it.
- */
-export const TOKEN_SUBPROTOCOL_PREFIX = 'mcp.bearer.';
-
-/** The response header of the handshake that carries {@link SessionInfo.sessionId}. */
-export const SESSION_HEADER = 'mcp-connection-id';
-
-/** Query parameters that look like a credential. URLs end up in logs, so none is ever accepted there. */
-const CREDENTIAL_PARAMETERS = new Set([
-  'access_token',
-  'api-key',
-  'api_key',
-  'apikey',
-  'authorization',
-  'bearer',
-  'id_token',
-  'jwt',
-  'token',
-]);
-
-/** The name of the query parameter that looks like a credential, if there is one. */
-export function credentialParameter(query: URLSearchParams): string | undefined {
-  for (const name of query.keys()) if (CREDENTIAL_PARAMETERS.has(name.toLowerCase())) return name;
-  return undefined;
-}
+import { credentialParameter, SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX } from './subprotocols.js';
 
 /**
  * Checks what needs no authenticator: the URL holds no credential and the client speaks `mcp`. Gives what

@@ -1,13 +1,18 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { CancelTimer, Clock } from '@mcp-blocks/core';
+import { refuseUntrusted } from '@mcp-blocks/core/node';
 import type { ResolvedOptions } from './server-options.js';
 
 /** What an {@link OwnPort} tells its owner. */
 export interface OwnPortEvents {
+  readonly clock: Clock;
   /** Takes over the socket of an upgrade request. */
   onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** A client presented a certificate that nobody trusted has signed, where none is required. */
+  onUntrusted(reason: string, remoteAddress: string | undefined): void;
   /** The port failed after it had been opened. */
   onError(error: Error): void;
 }
@@ -17,6 +22,7 @@ export class OwnPort {
   readonly #options: ResolvedOptions;
   readonly #events: OwnPortEvents;
   readonly #server: Server;
+  #stopWatching: CancelTimer = () => {};
 
   constructor(options: ResolvedOptions, events: OwnPortEvents) {
     this.#options = options;
@@ -31,16 +37,13 @@ export class OwnPort {
       tls === undefined
         ? createServer(timeouts, answerPlainRequest)
         : createTlsServer(
-            {
-              ...timeouts,
-              handshakeTimeout: handshakeTimeoutMs,
-              key: tls.key,
-              cert: tls.cert,
-              minVersion: tls.minVersion ?? 'TLSv1.2',
-              ...(tls.ca === undefined ? {} : { ca: tls.ca as string[], requestCert: true, rejectUnauthorized: true }),
-            },
+            { ...timeouts, ...tls.serverOptions, handshakeTimeout: handshakeTimeoutMs, ALPNProtocols: ['http/1.1'] },
             answerPlainRequest,
           );
+    if (tls !== undefined) {
+      refuseUntrusted(this.#server, (reason, remoteAddress) => events.onUntrusted(reason, remoteAddress));
+      this.#stopWatching = tls.watch(this.#server as TlsServer, events.clock, (error) => events.onError(error));
+    }
     this.#server.on('upgrade', (request, socket, head) => events.onUpgrade(request, socket, head));
   }
 
@@ -59,8 +62,14 @@ export class OwnPort {
     });
   }
 
+  /** New connections get the certificate that the options hold by now. */
+  applyTls(): void {
+    this.#options.tls?.apply(this.#server as TlsServer);
+  }
+
   /** Closes the port and what plain HTTP connections it has; resolves when every socket is gone. */
   close(): Promise<void> {
+    this.#stopWatching();
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();

@@ -2,12 +2,14 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type Clock, ConfigurationError, isRpcError, type ListenerHost, type Principal, RpcError, systemClock } from '@mcp-blocks/core';
-import { type HttpUpgradeListener, RequestGuard } from '@mcp-blocks/core/node';
+import { type HttpUpgradeListener, RequestGuard, type TlsOptions } from '@mcp-blocks/core/node';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { parseTarget, readHandshake, refuseUpgrade, SESSION_HEADER, SUBPROTOCOL } from './handshake.js';
+import { parseTarget, readHandshake, refuseUpgrade } from './handshake.js';
+import { NodeSocket } from './node-socket.js';
 import { OwnPort } from './own-port.js';
 import { ServerConnection } from './server-connection.js';
 import { type EncryptedWebSocketOptions, OWN_PORT_OPTIONS, type ResolvedOptions, resolveOptions } from './server-options.js';
+import { SESSION_HEADER, SUBPROTOCOL } from './subprotocols.js';
 import { Traffic, type TrafficMetrics } from './traffic.js';
 
 /** What an {@link EncryptedWebSocketListener} has done so far. */
@@ -23,6 +25,14 @@ export interface WebSocketServerMetrics extends TrafficMetrics {
  * `handleUpgrade`). See TRANSPORT.md for what goes over the wire.
  */
 export interface EncryptedWebSocketListener extends HttpUpgradeListener {
+  /**
+   * Reads the certificate's files again, or takes other TLS options than before, for connections that come from
+   * now on; open ones are not touched. Own port only.
+   *
+   * @throws ConfigurationError when the listener has no `tls`, a file cannot be read, or certificate and key do
+   * not belong together; what was in use stays in use.
+   */
+  reloadTls(next?: TlsOptions): void;
   metrics(): WebSocketServerMetrics;
 }
 
@@ -84,11 +94,20 @@ class ServerListener implements EncryptedWebSocketListener {
   async listen(host: ListenerHost): Promise<void> {
     this.#open(host);
     const port = new OwnPort(this.#options, {
+      clock: this.#clock,
       onUpgrade: (request, socket, head) => this.#onOwnUpgrade(request, socket, head),
+      onUntrusted: (reason, remoteAddress) => this.#audit(remoteAddress, reason),
       onError: (error) => host.onError(error),
     });
     this.#port = port;
     this.#endpoint = await port.listen();
+  }
+
+  reloadTls(next?: TlsOptions): void {
+    const { tls } = this.#options;
+    if (tls === undefined) throw new ConfigurationError('tls', 'the listener was made without it');
+    tls.reload(next);
+    this.#port?.applyTls();
   }
 
   attach(host: ListenerHost): void {
@@ -173,9 +192,8 @@ class ServerListener implements EncryptedWebSocketListener {
     let expired = false;
     const cancelTimeout = this.#clock.setTimeout(() => {
       expired = true;
-      const error = new RpcError('timeout', 'The handshake took too long', { auditReason: 'timeout' });
-      this.#refuse(socket, error, 408);
-      this.#audit(request, error);
+      this.#refuse(socket, new RpcError('timeout', 'The handshake took too long'), 408);
+      this.#audit(request.socket.remoteAddress, 'timeout');
     }, this.#options.handshakeTimeoutMs);
     socket.once('close', cancelTimeout);
     let auditedByHost = false;
@@ -201,7 +219,9 @@ class ServerListener implements EncryptedWebSocketListener {
       if (expired || socket.destroyed) return;
       if (!isRpcError(error)) host.onError(error as Error);
       this.#refuse(socket, error);
-      if (isRpcError(error) && error.auditReason !== undefined && !auditedByHost) this.#audit(request, error);
+      if (isRpcError(error) && error.auditReason !== undefined && !auditedByHost) {
+        this.#audit(request.socket.remoteAddress, error.auditReason);
+      }
     } finally {
       cancelTimeout();
       this.#handshakes.delete(socket);
@@ -218,14 +238,12 @@ class ServerListener implements EncryptedWebSocketListener {
         principal,
         sessionId,
         remoteAddress: request.socket.remoteAddress,
-        socket: webSocket,
+        socket: new NodeSocket(webSocket, socket as Socket),
         clock: this.#clock,
         traffic: this.#traffic,
-        heartbeatIntervalMs: this.#options.heartbeatIntervalMs,
-        heartbeatTimeoutMs: this.#options.heartbeatTimeoutMs,
+        heartbeat: this.#options.heartbeat,
         maxBufferedBytes: this.#options.maxBufferedBytes,
         slowReaderTimeoutMs: this.#options.slowReaderTimeoutMs,
-        bytesRead: () => (socket as Socket).bytesRead ?? 0,
       });
       this.#connections.add(connection);
       void connection.closed.then(() => this.#connections.delete(connection));
@@ -241,15 +259,14 @@ class ServerListener implements EncryptedWebSocketListener {
     refuseUpgrade(socket, error, status);
   }
 
-  #audit(request: IncomingMessage, error: RpcError): void {
-    const remoteAddress = request.socket.remoteAddress;
+  #audit(remoteAddress: string | undefined, reason: string): void {
     this.#host?.audit({
       type: 'ws.refused',
       time: this.#clock.now(),
       outcome: 'denied',
       actor: '-',
       target: this.path,
-      reason: error.auditReason ?? error.code,
+      reason,
       transport: 'websocket',
       ...(remoteAddress === undefined ? {} : { remoteAddress }),
     });

@@ -1,17 +1,6 @@
 import { type Clock, ConfigurationError } from '@mcp-blocks/core';
-import { isLoopbackAddress } from '@mcp-blocks/core/node';
+import { isLoopbackAddress, TlsCertificate, type TlsOptions } from '@mcp-blocks/core/node';
 import { checkDelay, checkInteger } from './option-checks.js';
-
-/** TLS of a port of its own. PEM text or bytes. */
-export interface ServerTlsOptions {
-  readonly key: string | Buffer;
-  /** The certificate, followed by its intermediates. */
-  readonly cert: string | Buffer;
-  /** When given, a client must present a certificate that one of these signed. */
-  readonly ca?: string | Buffer | readonly (string | Buffer)[];
-  /** Default: `TLSv1.2`. */
-  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
-}
 
 /** Options of {@link encryptedWebSocket}. */
 export interface EncryptedWebSocketOptions {
@@ -21,8 +10,8 @@ export interface EncryptedWebSocketOptions {
   readonly host?: string;
   /** The exact URL path. Default: `/ws`. */
   readonly path?: string;
-  /** Makes it `wss`. Own port only. */
-  readonly tls?: ServerTlsOptions;
+  /** Makes it `wss`: certificate and key, whether clients are asked for theirs, and when the files are read again. Own port only. */
+  readonly tls?: TlsOptions;
   /** Must be said to serve plain `ws` on an address that is not loopback. Own port only. */
   readonly allowInsecure?: true;
   /**
@@ -70,9 +59,11 @@ export function resolveOptions(options: EncryptedWebSocketOptions) {
     port: checkInteger('port', options.port ?? 8444, { min: 0, max: 65_535 }),
     host,
     path,
-    tls: options.tls,
-    heartbeatIntervalMs: checkDelay('heartbeatIntervalMs', options.heartbeatIntervalMs ?? 30_000),
-    heartbeatTimeoutMs: checkDelay('heartbeatTimeoutMs', options.heartbeatTimeoutMs ?? 10_000),
+    tls: options.tls && new TlsCertificate('tls', options.tls),
+    heartbeat: {
+      intervalMs: checkDelay('heartbeatIntervalMs', options.heartbeatIntervalMs ?? 30_000),
+      timeoutMs: checkDelay('heartbeatTimeoutMs', options.heartbeatTimeoutMs ?? 10_000),
+    },
     handshakeTimeoutMs: checkDelay('handshakeTimeoutMs', options.handshakeTimeoutMs ?? 10_000),
     maxConnections: checkInteger('maxConnections', options.maxConnections ?? 10_000, { min: 1 }),
     maxBufferedBytes: checkInteger('maxBufferedBytes', options.maxBufferedBytes ?? 1_048_576, { min: 1 }),

@@ -1,7 +1,7 @@
 import { type CancelTimer, type Clock, type JsonRpcMessage, JsonRpcParseError, parseJsonRpc, RpcError } from '@mcp-blocks/core';
 import type { ChannelTransport } from '@mcp-blocks/core/sdk';
 import type { JSONRPCMessage } from '@modelcontextprotocol/server';
-import { WebSocket } from 'ws';
+import type { ChannelSocket, SocketEvents } from './channel-socket.js';
 import { CLOSE_CODES } from './close-codes.js';
 import { Heartbeat } from './heartbeat.js';
 import type { Traffic } from './traffic.js';
@@ -12,18 +12,16 @@ export const CLOSE_GRACE_MS = 5_000;
 /** Options of {@link SocketTransport}. */
 export interface SocketTransportOptions {
   /** An open WebSocket. The transport owns it from here on. */
-  readonly socket: WebSocket;
+  readonly socket: ChannelSocket;
   readonly clock: Clock;
   readonly traffic: Traffic;
-  readonly heartbeatIntervalMs: number;
-  readonly heartbeatTimeoutMs: number;
+  /** Absent where the platform cannot ping. */
+  readonly heartbeat?: { readonly intervalMs: number; readonly timeoutMs: number };
   readonly maxJsonDepth: number;
   /** Unsent bytes at which `send` waits. */
   readonly maxBufferedBytes: number;
   /** Set on the server: reading stops while the peer does not read, and after this long it is closed. */
   readonly slowReaderTimeoutMs?: number;
-  /** Bytes received on the network socket so far. */
-  bytesRead(): number;
   /** A text frame was not one JSON-RPC message. The connection stays open. */
   onMalformed(error: JsonRpcParseError): void;
   /** A first look at each message; true when it has been dealt with. */
@@ -33,13 +31,13 @@ export interface SocketTransportOptions {
 type HoldReason = 'channel' | 'congestion';
 
 /** One end of an open WebSocket as an SDK `Transport`: one text frame is one JSON-RPC message. */
-export class SocketTransport implements ChannelTransport {
+export class SocketTransport implements ChannelTransport, SocketEvents {
   onclose?: () => void;
   onerror?: (error: Error) => void;
   onmessage?: NonNullable<ChannelTransport['onmessage']>;
   readonly #options: SocketTransportOptions;
-  readonly #socket: WebSocket;
-  readonly #heartbeat: Heartbeat;
+  readonly #socket: ChannelSocket;
+  readonly #heartbeat: Heartbeat | undefined;
   readonly #holds = new Set<HoldReason>();
   readonly #closed: Promise<void>;
   #resolveClosed: () => void = () => {};
@@ -57,14 +55,16 @@ export class SocketTransport implements ChannelTransport {
     this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
-    this.#heartbeat = new Heartbeat({
-      clock: options.clock,
-      intervalMs: options.heartbeatIntervalMs,
-      timeoutMs: options.heartbeatTimeoutMs,
-      ping: () => this.#ping(),
-      bytesRead: () => options.bytesRead(),
-      onTimeout: () => this.#cut(CLOSE_CODES.heartbeatTimeout, 'heartbeat timeout'),
-    });
+    const { socket, clock, heartbeat } = options;
+    this.#heartbeat =
+      heartbeat &&
+      new Heartbeat({
+        clock,
+        ...heartbeat,
+        ping: () => socket.ping?.(),
+        bytesRead: () => socket.bytesRead,
+        onTimeout: () => this.#cut(CLOSE_CODES.heartbeatTimeout, 'heartbeat timeout'),
+      });
   }
 
   /** The code the connection ended with, whoever chose it; `undefined` while it is open. */
@@ -81,14 +81,15 @@ export class SocketTransport implements ChannelTransport {
     return this.#closed;
   }
 
+  /** The peer answers nothing any more: the close frame is for whoever looks at the wire. */
+  #cut(code: number, reason: string): void {
+    void this.close(code, reason);
+    this.#socket.terminate();
+  }
+
   async start(): Promise<void> {
-    const socket = this.#socket;
-    socket.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary));
-    socket.on('ping', () => this.#heartbeat.seen());
-    socket.on('pong', () => this.#heartbeat.seen());
-    socket.on('error', (error) => this.#fail(error));
-    socket.on('close', (code, reason) => this.#end(code, reason.toString()));
-    this.#heartbeat.start();
+    this.#socket.events = this;
+    this.#heartbeat?.start();
   }
 
   /**
@@ -104,14 +105,9 @@ export class SocketTransport implements ChannelTransport {
 
   /** Sends without waiting for the peer to read. @throws as {@link send} does. */
   write(message: object): void {
-    if (this.#ending !== undefined || this.#socket.readyState !== WebSocket.OPEN) throw gone();
-    const data = Buffer.from(JSON.stringify(message));
-    // A write that fails also ends the connection, and whoever waits is told then.
-    this.#socket.send(data, { binary: false }, (error) => {
-      if (error == null) this.#written();
-    });
-    this.#options.traffic.sent(data.byteLength);
-    if (this.#writable === undefined && this.#socket.bufferedAmount > this.#options.maxBufferedBytes) this.#congest();
+    if (this.#ending !== undefined || !this.#socket.isOpen) throw gone();
+    this.#options.traffic.sent(this.#socket.send(JSON.stringify(message)));
+    if (this.#writable === undefined && this.#socket.bufferedBytes > this.#options.maxBufferedBytes) this.#congest();
   }
 
   pause(): void {
@@ -144,17 +140,18 @@ export class SocketTransport implements ChannelTransport {
     this.#socket.terminate();
   }
 
-  #receive(data: Buffer, isBinary: boolean): void {
-    this.#heartbeat.seen();
+  /** As {@link SocketEvents} has it, like the four below. */
+  received(data: string | Uint8Array, byteLength: number): void {
+    this.#heartbeat?.seen();
     if (this.#ending !== undefined) return;
-    if (isBinary) {
+    if (typeof data !== 'string') {
       void this.close(CLOSE_CODES.unsupportedData, 'messages are text');
       return;
     }
-    this.#options.traffic.received(data.byteLength);
+    this.#options.traffic.received(byteLength);
     let message: JsonRpcMessage;
     try {
-      message = parseJsonRpc(data.toString(), this.#options);
+      message = parseJsonRpc(data, this.#options);
     } catch (error) {
       if (!(error instanceof JsonRpcParseError)) throw error;
       this.#options.onMalformed(error);
@@ -164,8 +161,8 @@ export class SocketTransport implements ChannelTransport {
     this.onmessage?.(message as JSONRPCMessage);
   }
 
-  #ping(): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
+  alive(): void {
+    this.#heartbeat?.seen();
   }
 
   #congest(): void {
@@ -174,6 +171,7 @@ export class SocketTransport implements ChannelTransport {
       resolve = done;
     });
     this.#writable = { promise, resolve };
+    this.#socket.watchWritten?.();
     const { slowReaderTimeoutMs, clock } = this.#options;
     if (slowReaderTimeoutMs === undefined) return;
     this.#hold('congestion');
@@ -182,8 +180,8 @@ export class SocketTransport implements ChannelTransport {
     }, slowReaderTimeoutMs);
   }
 
-  #written(): void {
-    if (this.#writable === undefined || this.#socket.bufferedAmount > this.#options.maxBufferedBytes) return;
+  written(): void {
+    if (this.#writable === undefined || this.#socket.bufferedBytes > this.#options.maxBufferedBytes) return;
     this.#relieve();
     this.#release('congestion');
   }
@@ -198,19 +196,17 @@ export class SocketTransport implements ChannelTransport {
   #hold(reason: HoldReason): void {
     this.#holds.add(reason);
     if (this.#ending !== undefined) return;
-    this.#socket.pause();
-    this.#heartbeat.suspend();
+    this.#socket.pause?.();
+    this.#heartbeat?.suspend();
   }
 
   #release(reason: HoldReason): void {
     if (!this.#holds.delete(reason) || this.#holds.size > 0) return;
-    this.#socket.resume();
-    this.#heartbeat.resume();
+    this.#socket.resume?.();
+    this.#heartbeat?.resume();
   }
 
-  /** The peer broke the protocol (ws has sent the close code by now), or the network failed. */
-  #fail(error: Error): void {
-    const code = closeCodeOf(error);
+  failed(error: Error, code: number | undefined): void {
     if (code !== undefined && this.#ending === undefined) {
       this.#ending = { code, reason: '' };
       this.#expectEnd();
@@ -220,19 +216,13 @@ export class SocketTransport implements ChannelTransport {
 
   /** Reads on, so that the peer's close frame is seen, and cuts the connection when it does not come. */
   #expectEnd(): void {
-    this.#heartbeat.stop();
-    this.#socket.resume();
+    this.#heartbeat?.stop();
+    this.#socket.resume?.();
     this.#cancelGrace ??= this.#options.clock.setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS);
   }
 
-  /** The peer answers nothing any more: the close frame is for whoever looks at the wire. */
-  #cut(code: number, reason: string): void {
-    void this.close(code, reason);
-    this.#socket.terminate();
-  }
-
-  #end(code: number, reason: string): void {
-    this.#heartbeat.stop();
+  ended(code: number, reason: string): void {
+    this.#heartbeat?.stop();
     this.#cancelGrace?.();
     this.#closeCode = this.#ending?.code ?? code;
     this.#closeReason = this.#ending?.reason ?? reason;
@@ -244,21 +234,4 @@ export class SocketTransport implements ChannelTransport {
 
 function gone(): RpcError {
   return new RpcError('unavailable', 'The WebSocket is closed');
-}
-
-/** The code ws closes with after a protocol error of the peer; `undefined` for a network failure. */
-function closeCodeOf(error: Error): number | undefined {
-  const { code } = error as { code?: unknown };
-  if (typeof code !== 'string' || !code.startsWith('WS_ERR_')) return undefined;
-  switch (code) {
-    case 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH':
-    case 'WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH':
-      return CLOSE_CODES.messageTooBig;
-    case 'WS_ERR_INVALID_UTF8':
-      return CLOSE_CODES.invalidText;
-    case 'WS_ERR_TOO_MANY_BUFFERED_PARTS':
-      return CLOSE_CODES.policyViolation;
-    default:
-      return CLOSE_CODES.protocolError;
-  }
 }

@@ -197,7 +197,9 @@ describe('the port', () => {
   });
 
   it('wants a client certificate where it has an authority for them', async () => {
-    const { url } = await listening(testHost(), { tls: { ...certificates.server, ca: certificates.ca, minVersion: 'TLSv1.3' } });
+    const { url } = await listening(testHost(), {
+      tls: { ...certificates.server, clientCertificates: { ca: certificates.ca }, minVersion: 'TLSv1.3' },
+    });
     const { client } = await connectV2(url, 'auto', { tls: { ca: certificates.ca, ...certificates.client } });
     expect((await client.listTools()).tools).toHaveLength(1);
     const without = new WebSocketClientTransport(url, { token: 'alice-token', tls: { ca: certificates.ca } });

@@ -1,3 +1,4 @@
+export type { ClientCertificateOptions, TlsOptions } from '@mcp-blocks/core/node';
 export { type ApiKeyEntry, type ApiKeysOptions, apiKeys, generateApiKey, hashApiKey } from './authenticators/api-keys.js';
 export { type ClientCertificateAuthenticatorOptions, clientCertificate } from './authenticators/client-certificate.js';
 export type { EndpointOptions } from './authenticators/json-endpoint.js';
@@ -6,12 +7,10 @@ export { type JwtOptions, jwt } from './authenticators/jwt.js';
 export type { JwtAlgorithm } from './authenticators/jwt-algorithms.js';
 export type { JwtKey, NamedJwtKey } from './authenticators/jwt-keys.js';
 export type { TokenVerifier } from './authenticators/token-verifier.js';
-export type { ClientCertificateOptions } from './http/client-certificates.js';
 export type { AddressOptions } from './http/connection-gate.js';
 export { HttpListener, http } from './http/listener.js';
 export type { HttpOptions } from './http/options.js';
 export type { SessionOptions } from './http/sessions.js';
-export type { TlsOptions } from './http/tls.js';
 export type { ServerLimits } from './limits.js';
 export type { MetricsPage, MetricsReader, MetricsSource, ServerMetrics } from './metrics-page.js';
 export { type IntrospectionOptions, introspection } from './oauth/introspection.js';

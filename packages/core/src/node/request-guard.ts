@@ -1,5 +1,6 @@
 import { localhostAllowedHostnames, localhostAllowedOrigins, validateHostHeader, validateOriginHeader } from '@modelcontextprotocol/server';
 import { ConfigurationError, RpcError } from '../errors.js';
+import { isLoopbackAddress } from '../loopback-address.js';
 
 /** Options of {@link RequestGuard}. */
 export interface RequestGuardOptions {
@@ -54,9 +55,4 @@ export class RequestGuard {
       });
     }
   }
-}
-
-/** True for 127.0.0.0/8, ::1 and `localhost`. */
-export function isLoopbackAddress(address: string): boolean {
-  return address === 'localhost' || address === '::1' || /^(::ffff:)?127\.\d+\.\d+\.\d+$/.test(address);
 }

@@ -14,14 +14,13 @@ import {
   sleep,
   systemClock,
 } from '@mcp-blocks/core';
-import { clientCertificateOf, RequestGuard } from '@mcp-blocks/core/node';
+import { clientCertificateOf, RequestGuard, refuseUntrusted, type TlsOptions } from '@mcp-blocks/core/node';
 import { isJsonContentType } from '@modelcontextprotocol/server';
 import { settledWithin } from '../deadline.js';
 import { atTime } from '../expiry.js';
 import type { MetricsSource } from '../metrics-page.js';
 import { readBody } from './body.js';
 import { clientAddress } from './client-address.js';
-import { refuseUntrusted } from './client-certificates.js';
 import { documentResponse } from './documents.js';
 import { type Exchange, Exchanges } from './exchanges.js';
 import { healthResponse } from './health.js';
@@ -30,7 +29,6 @@ import { metricsResponse } from './metrics-response.js';
 import { sendResponse, toWebRequest } from './node-web.js';
 import { type HttpOptions, type ResolvedHttpOptions, resolveHttpOptions } from './options.js';
 import { HttpRefusal, refusalResponse } from './refusal.js';
-import type { TlsOptions } from './tls.js';
 import { WebPolicy } from './web-policy.js';
 
 const METHODS = ['POST', 'GET', 'DELETE'];

@@ -1,10 +1,9 @@
 import { ConfigurationError } from '@mcp-blocks/core';
-import type { HttpUpgradeListener } from '@mcp-blocks/core/node';
+import { type HttpUpgradeListener, TlsCertificate, type TlsOptions } from '@mcp-blocks/core/node';
 import type { MetricsPage } from '../metrics-page.js';
 import { integerOption, pathOption } from '../options.js';
 import { type AddressOptions, ConnectionGate } from './connection-gate.js';
 import type { ResolvedSessionOptions, SessionOptions } from './sessions.js';
-import { TlsCertificate, type TlsOptions } from './tls.js';
 
 /** Options of `http()`. */
 export interface HttpOptions extends AddressOptions {
@@ -79,7 +78,7 @@ export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
     port: integerOption('http.port', options.port, { fallback: 0, min: 0, max: 65_535 }),
     host: options.host ?? '127.0.0.1',
     path,
-    tls: tls && new TlsCertificate(tls),
+    tls: tls && new TlsCertificate('http.tls', tls),
     upgrades,
     metrics: options.metrics,
     gate: new ConnectionGate(options),

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { Server } from 'node:net';
 import type { TLSSocket, TlsOptions } from 'node:tls';
-import { ConfigurationError } from '@mcp-blocks/core';
+import { ConfigurationError } from '../errors.js';
 
 /** Asks clients for a certificate in the TLS handshake, which `clientCertificate()` makes a principal of. */
 export interface ClientCertificateOptions {
@@ -13,16 +13,17 @@ export interface ClientCertificateOptions {
 
 /** What Node's TLS server is to do about client certificates. @throws ConfigurationError for authorities that are no certificates. */
 export function clientCertificateTls(
+  path: string,
   options: ClientCertificateOptions | undefined,
 ): Pick<TlsOptions, 'ca' | 'requestCert' | 'rejectUnauthorized'> {
   if (options === undefined) return {};
   const ca = [options.ca].flat() as (string | Buffer)[];
-  if (ca.length === 0) throw new ConfigurationError('http.tls.clientCertificates.ca', 'expected at least one certificate');
+  if (ca.length === 0) throw new ConfigurationError(`${path}.ca`, 'expected at least one certificate');
   for (const [index, pem] of ca.entries()) {
     try {
       new X509Certificate(pem);
     } catch {
-      throw new ConfigurationError(`http.tls.clientCertificates.ca[${index}]`, 'expected a certificate as PEM');
+      throw new ConfigurationError(`${path}.ca[${index}]`, 'expected a certificate as PEM');
     }
   }
   return { ca, requestCert: true, rejectUnauthorized: options.required ?? true };

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { createSecureContext, type TlsOptions as NodeTlsOptions, type Server } from 'node:tls';
-import { type CancelTimer, type Clock, ConfigurationError } from '@mcp-blocks/core';
-import { integerOption } from '../options.js';
+import type { CancelTimer, Clock } from '../clock.js';
+import { ConfigurationError } from '../errors.js';
 import { type ClientCertificateOptions, clientCertificateTls } from './client-certificates.js';
 
-/** Certificate and key of an HTTPS listener, PEM: `cert` and `key`, or `certFile` and `keyFile`. */
+/** Certificate and key of a listener's TLS, PEM: `cert` and `key`, or `certFile` and `keyFile`. */
 export interface TlsOptions {
   /** The certificate, with those between it and the root. */
   readonly cert?: string | Buffer;
@@ -24,18 +24,30 @@ const DAY_MS = 86_400_000;
 
 /** The certificate of a listener, which can change while it listens. */
 export class TlsCertificate {
+  readonly #path: string;
   #options: TlsOptions;
   #current: NodeTlsOptions;
   readonly #reloadIntervalMs: number;
 
-  /** @throws ConfigurationError for files that cannot be read, and a certificate and key that do not belong together. */
-  constructor(options: TlsOptions) {
+  /**
+   * @param path - what the options are called in errors, such as `http.tls`.
+   * @throws ConfigurationError for files that cannot be read, and a certificate and key that do not belong together.
+   */
+  constructor(path: string, options: TlsOptions) {
+    this.#path = path;
     this.#options = options;
-    if (options.reloadIntervalMs !== undefined && options.certFile === undefined) {
-      throw new ConfigurationError('http.tls.reloadIntervalMs', 'has an effect only with certFile and keyFile');
+    const { reloadIntervalMs } = options;
+    if (reloadIntervalMs !== undefined && options.certFile === undefined) {
+      throw new ConfigurationError(`${path}.reloadIntervalMs`, 'has an effect only with certFile and keyFile');
     }
-    this.#reloadIntervalMs = integerOption('http.tls.reloadIntervalMs', options.reloadIntervalMs, { fallback: 0, min: 1000, max: DAY_MS });
-    this.#current = load(options);
+    if (reloadIntervalMs !== undefined && !(Number.isInteger(reloadIntervalMs) && reloadIntervalMs >= 1000 && reloadIntervalMs <= DAY_MS)) {
+      throw new ConfigurationError(
+        `${path}.reloadIntervalMs`,
+        `expected an integer from 1000 to ${DAY_MS}, got ${String(reloadIntervalMs)}`,
+      );
+    }
+    this.#reloadIntervalMs = reloadIntervalMs ?? 0;
+    this.#current = load(path, options);
   }
 
   /** What Node's TLS server is made with. */
@@ -51,9 +63,12 @@ export class TlsCertificate {
   reload(next: TlsOptions = this.#options): void {
     // Node settles when a server is made whether it asks for certificates, and without authorities trusts every public one.
     if (asks(next) !== asks(this.#options)) {
-      throw new ConfigurationError('http.tls.clientCertificates', 'cannot be added, left out or made optional while the server listens');
+      throw new ConfigurationError(
+        `${this.#path}.clientCertificates`,
+        'cannot be added, left out or made optional while the server listens',
+      );
     }
-    this.#current = load(next);
+    this.#current = load(this.#path, next);
     this.#options = next;
   }
 
@@ -87,31 +102,31 @@ function asks({ clientCertificates }: TlsOptions): 'nothing' | 'required' | 'opt
   return (clientCertificates.required ?? true) ? 'required' : 'optional';
 }
 
-function load(options: TlsOptions): NodeTlsOptions {
+function load(path: string, options: TlsOptions): NodeTlsOptions {
   const { minVersion = 'TLSv1.2', clientCertificates } = options;
   if (minVersion !== 'TLSv1.2' && minVersion !== 'TLSv1.3') {
-    throw new ConfigurationError('http.tls.minVersion', `expected 'TLSv1.2' or 'TLSv1.3', got '${String(minVersion)}'`);
+    throw new ConfigurationError(`${path}.minVersion`, `expected 'TLSv1.2' or 'TLSv1.3', got '${String(minVersion)}'`);
   }
-  const pair = { minVersion, cert: pem(options, 'cert'), key: pem(options, 'key') };
+  const pair = { minVersion, cert: pem(path, options, 'cert'), key: pem(path, options, 'key') };
   try {
     createSecureContext(pair);
   } catch (error) {
     // OpenSSL names its routine and its reason, never the key.
-    throw new ConfigurationError('http.tls', `the certificate and key cannot be used: ${(error as Error).message}`);
+    throw new ConfigurationError(path, `the certificate and key cannot be used: ${(error as Error).message}`);
   }
-  return { ...pair, ...clientCertificateTls(clientCertificates) };
+  return { ...pair, ...clientCertificateTls(`${path}.clientCertificates`, clientCertificates) };
 }
 
-function pem(options: TlsOptions, name: 'cert' | 'key'): string | Buffer {
+function pem(path: string, options: TlsOptions, name: 'cert' | 'key'): string | Buffer {
   const value = options[name];
   const file = options[`${name}File`];
   if ((value === undefined) === (file === undefined)) {
-    throw new ConfigurationError(`http.tls.${name}`, `expected either '${name}' or '${name}File'`);
+    throw new ConfigurationError(`${path}.${name}`, `expected either '${name}' or '${name}File'`);
   }
   if (value !== undefined) return value;
   try {
     return readFileSync(file as string);
   } catch (error) {
-    throw new ConfigurationError(`http.tls.${name}File`, `cannot be read: ${(error as NodeJS.ErrnoException).code}`);
+    throw new ConfigurationError(`${path}.${name}File`, `cannot be read: ${(error as NodeJS.ErrnoException).code}`);
   }
 }

@@ -1,0 +1,223 @@
+import { type Clock, RpcError, systemClock } from '@mcp-blocks/core';
+import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/server';
+import type { ChannelSocket } from './channel-socket.js';
+import { checkUrl } from './client-url.js';
+import { CLOSE_CODES, toCloseError } from './close-codes.js';
+import { checkDelay, checkInteger } from './option-checks.js';
+import { SocketTransport, type SocketTransportOptions } from './socket-transport.js';
+import { SUBPROTOCOL } from './subprotocols.js';
+import { Traffic, type TrafficMetrics } from './traffic.js';
+
+/** Options of the client's end that every platform has. */
+export interface BaseClientOptions {
+  /** The bearer token to present. A function is asked at each `start`. */
+  readonly token?: string | (() => string | Promise<string>);
+  /** Must be said to speak plain `ws` to a host that is not loopback. */
+  readonly allowInsecure?: true;
+  /** Milliseconds from `start` to the open connection, the token included. Default: 10,000. */
+  readonly handshakeTimeoutMs?: number;
+  /** Largest message accepted from the server, in bytes. Default: 4 MiB. */
+  readonly maxMessageBytes?: number;
+  /** Deepest nesting of objects and arrays in a message from the server. Default: 64. */
+  readonly maxJsonDepth?: number;
+  /** Unsent bytes at which `send` waits. Default: 1 MiB. */
+  readonly maxBufferedBytes?: number;
+  readonly clock?: Clock;
+}
+
+/** What is true of an open connection. */
+export interface SessionInfo {
+  /** The server's name for this connection, for finding it in the server's logs; `undefined` where none was told. */
+  readonly sessionId: string | undefined;
+  /** Whether TLS protects it. */
+  readonly secure: boolean;
+  /** The subprotocol agreed on. */
+  readonly protocol: 'mcp';
+}
+
+/** What a platform is asked to open. */
+export interface Dialling {
+  readonly url: URL;
+  readonly protocol: string;
+  /** Printable ASCII without spaces. */
+  readonly token: string | undefined;
+  readonly clock: Clock;
+  /** Largest message to accept. */
+  readonly maxFrameBytes: number;
+  /** Called once at most, and not after `failed`. What comes with the handshake's last bytes comes after it. */
+  opened(socket: ChannelSocket, sessionId: string | undefined): void;
+  failed(error: RpcError): void;
+}
+
+/** Opens a WebSocket of the platform. Gives what ends the attempt; afterwards neither callback is called. */
+export type Dial = (dialling: Dialling) => () => void;
+
+/**
+ * The client's end of MCP over WebSocket on any platform: an SDK `Transport` for the `Client` of SDK v1 and
+ * v2, in both eras. One instance is one connection; to reconnect, make another.
+ *
+ * `start` rejects with `RpcError`.
+ */
+export class BaseClientTransport implements Transport {
+  onclose?: () => void;
+  onerror?: (error: Error) => void;
+  onmessage?: NonNullable<Transport['onmessage']>;
+  readonly #url: URL;
+  readonly #options: BaseClientOptions;
+  readonly #dial: Dial;
+  readonly #heartbeat: SocketTransportOptions['heartbeat'];
+  readonly #clock: Clock;
+  readonly #handshakeTimeoutMs: number;
+  readonly #limits: ReturnType<typeof resolveLimits>;
+  readonly #traffic = new Traffic();
+  #started = false;
+  #closing = false;
+  #abortHandshake: (() => void) | undefined;
+  #transport: SocketTransport | undefined;
+  #sessionId: string | undefined;
+
+  /** @throws ConfigurationError for a URL that cannot be used, and for a value out of range. */
+  protected constructor(url: string | URL, options: BaseClientOptions, dial: Dial, heartbeat?: SocketTransportOptions['heartbeat']) {
+    this.#url = checkUrl(url, options.allowInsecure === true);
+    this.#options = options;
+    this.#dial = dial;
+    this.#heartbeat = heartbeat;
+    this.#clock = options.clock ?? systemClock;
+    this.#handshakeTimeoutMs = checkDelay('handshakeTimeoutMs', options.handshakeTimeoutMs ?? 10_000);
+    this.#limits = resolveLimits(options);
+  }
+
+  /** How the connection ended (see `CLOSE_CODES`); `undefined` while it has not. */
+  get closeCode(): number | undefined {
+    return this.#transport?.closeCode;
+  }
+
+  get closeReason(): string | undefined {
+    return this.#transport?.closeReason;
+  }
+
+  /** Why the connection ended, where it was not this end that closed it. */
+  get closeError(): RpcError | undefined {
+    const { closeCode } = this;
+    return closeCode === undefined || this.#closing ? undefined : toCloseError(closeCode);
+  }
+
+  metrics(): TrafficMetrics {
+    return this.#traffic.metrics();
+  }
+
+  /** What is true of the connection; `undefined` while there is none. */
+  getSessionInfo(): SessionInfo | undefined {
+    if (this.#transport === undefined || this.#transport.closeCode !== undefined) return undefined;
+    return { sessionId: this.#sessionId, secure: this.#url.protocol === 'wss:', protocol: SUBPROTOCOL };
+  }
+
+  async start(): Promise<void> {
+    if (this.#started) throw new RpcError('internal_error', 'The transport was started before; make another to reconnect');
+    this.#started = true;
+    await this.#connect();
+  }
+
+  /**
+   * Sends one message; resolves once at most `maxBufferedBytes` wait for the server to read.
+   *
+   * @throws RpcError `unavailable` when the connection is, or gets, closed.
+   */
+  async send(message: JSONRPCMessage): Promise<void> {
+    if (this.#transport === undefined) throw new RpcError('unavailable', 'The WebSocket is not open');
+    await this.#transport.send(message);
+  }
+
+  /** Says goodbye (1000) and resolves when the connection has ended; a handshake under way is given up. */
+  async close(): Promise<void> {
+    if (this.#transport === undefined) {
+      if (this.#closing) return;
+      this.#closing = true;
+      this.#started = true;
+      this.#abortHandshake?.();
+      this.onclose?.();
+      return;
+    }
+    if (this.#transport.closeCode === undefined) this.#closing = true;
+    await this.#transport.close();
+  }
+
+  #connect(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let abort = () => {};
+      let settled = false;
+      const settle = (finish: () => void) => {
+        if (settled) return;
+        settled = true;
+        cancelTimeout();
+        this.#abortHandshake = undefined;
+        finish();
+      };
+      const fail = (error: RpcError) =>
+        settle(() => {
+          reject(error);
+          abort();
+        });
+      const cancelTimeout = this.#clock.setTimeout(
+        () => fail(new RpcError('unavailable', 'The WebSocket handshake took too long')),
+        this.#handshakeTimeoutMs,
+      );
+      this.#abortHandshake = () => fail(new RpcError('unavailable', 'The transport was closed during the handshake'));
+      const dial = (token: string | undefined) => {
+        if (settled) return;
+        if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) throw new TypeError('The token holds what no header can');
+        abort = this.#dial({
+          url: this.#url,
+          protocol: SUBPROTOCOL,
+          token,
+          clock: this.#clock,
+          maxFrameBytes: this.#limits.maxMessageBytes,
+          failed: fail,
+          opened: (socket, sessionId) =>
+            settle(() => {
+              this.#sessionId = sessionId;
+              // At once: what came with the handshake's last bytes is delivered before any promise runs.
+              this.#attach(socket);
+              resolve();
+            }),
+        });
+      };
+      this.#token()
+        .then(dial, (cause: unknown) => fail(new RpcError('unauthenticated', 'No token could be had for the handshake', { cause })))
+        .catch((cause: unknown) => fail(new RpcError('unavailable', 'The WebSocket handshake could not be sent', { cause })));
+    });
+  }
+
+  #attach(socket: ChannelSocket): void {
+    const transport = new SocketTransport({
+      socket,
+      clock: this.#clock,
+      traffic: this.#traffic,
+      ...(this.#heartbeat === undefined ? {} : { heartbeat: this.#heartbeat }),
+      ...this.#limits,
+      onMalformed: (error) => this.onerror?.(error),
+    });
+    this.#transport = transport;
+    transport.onmessage = (message, extra) => this.onmessage?.(message, extra);
+    transport.onerror = (error) => this.onerror?.(error);
+    transport.onclose = () => {
+      const { closeError } = this;
+      if (closeError !== undefined && transport.closeCode !== CLOSE_CODES.normal) this.onerror?.(closeError);
+      this.onclose?.();
+    };
+    void transport.start();
+  }
+
+  async #token(): Promise<string | undefined> {
+    const { token } = this.#options;
+    return typeof token === 'function' ? await token() : token;
+  }
+}
+
+function resolveLimits(options: BaseClientOptions) {
+  return {
+    maxMessageBytes: checkInteger('maxMessageBytes', options.maxMessageBytes ?? 4_194_304, { min: 1 }),
+    maxJsonDepth: checkInteger('maxJsonDepth', options.maxJsonDepth ?? 64, { min: 1 }),
+    maxBufferedBytes: checkInteger('maxBufferedBytes', options.maxBufferedBytes ?? 1_048_576, { min: 1 }),
+  };
+}
