@@ -15,8 +15,8 @@ export interface HandshakeStateOptions {
   readonly staticKey?: DhKeyPair | undefined;
   /** The responder's static key, for an initiator whose pattern presupposes it. */
   readonly remoteStaticKey?: Uint8Array | undefined;
-  /** A private key for this end's ephemeral, for test vectors only. Default: random, as security requires. */
-  readonly ephemeralKey?: Uint8Array | undefined;
+  /** This end's ephemeral key, for test vectors only. Default: a new one, as security requires. */
+  readonly ephemeralKey?: DhKeyPair | undefined;
 }
 
 /** The handshake (section 5.3): messages are written and read by turns until {@link isDone}. A failure ends it for good. */
@@ -26,7 +26,7 @@ export class HandshakeState {
   readonly #symmetric: SymmetricState;
   readonly #messages: readonly (readonly Token[])[];
   readonly #staticKey: DhKeyPair | undefined;
-  readonly #ephemeralKey: Uint8Array | undefined;
+  readonly #ephemeralKey: DhKeyPair | undefined;
   #ephemeral: DhKeyPair | undefined;
   #remoteStatic: Uint8Array | undefined;
   #remoteEphemeral: Uint8Array | undefined;
@@ -67,9 +67,7 @@ export class HandshakeState {
     const parts: Uint8Array[] = [];
     for (const token of this.#messages[this.#next] as readonly Token[]) {
       if (token === 'e') {
-        const privateKey = this.#ephemeralKey ?? this.#crypto.randomBytes(KEY_BYTES);
-        this.#ephemeral = this.#crypto.keyPair(privateKey);
-        privateKey.fill(0);
+        this.#ephemeral = this.#ephemeralKey ?? this.#crypto.generateKeyPair();
         this.#symmetric.mixHash(this.#ephemeral.publicKey);
         parts.push(this.#ephemeral.publicKey);
       } else if (token === 's') parts.push(this.#symmetric.encryptAndHash(present(this.#staticKey).publicKey));

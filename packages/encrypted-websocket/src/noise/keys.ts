@@ -13,7 +13,7 @@ const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 
 /** A new key pair. */
 export function newNoiseKeyPair(crypto: NoiseCrypto): NoiseKeyPair {
-  const bytes = crypto.randomBytes(KEY_BYTES);
+  const bytes = globalThis.crypto.getRandomValues(new Uint8Array(KEY_BYTES));
   const pair = crypto.keyPair(bytes);
   const made = { publicKey: encodeKey(pair.publicKey), privateKey: encodeKey(bytes) };
   bytes.fill(0);

@@ -1,7 +1,6 @@
 import { gcm } from '@noble/ciphers/aes.js';
 import { chacha20poly1305 } from '@noble/ciphers/chacha.js';
 import { x25519 } from '@noble/curves/ed25519.js';
-import { hmac } from '@noble/hashes/hmac.js';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { isAllZero } from './keys.js';
 import { type AeadKey, type DhKeyPair, type NoiseCipher, type NoiseCrypto, TAG_BYTES } from './noise-crypto.js';
@@ -9,10 +8,9 @@ import { NoiseError } from './noise-error.js';
 
 /** The Noise primitives in JavaScript alone, for browsers and wherever else `node:crypto` is missing. */
 export const nobleCrypto: NoiseCrypto = {
-  keyPair: (privateKey) => new NobleKeyPair(privateKey),
-  randomBytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
+  generateKeyPair: () => new NobleKeyPair(x25519.utils.randomSecretKey()),
+  keyPair: (privateKey) => new NobleKeyPair(new Uint8Array(privateKey)),
   sha256: (data) => sha256(data),
-  hmacSha256: (key, data) => hmac(sha256, key, data),
   aead: (cipher, key) => new NobleAeadKey(cipher, key),
   allocate: (length) => new Uint8Array(length),
 };
@@ -21,8 +19,9 @@ class NobleKeyPair implements DhKeyPair {
   readonly publicKey: Uint8Array;
   #privateKey: Uint8Array | undefined;
 
+  /** The private key becomes the pair's. */
   constructor(privateKey: Uint8Array) {
-    this.#privateKey = new Uint8Array(privateKey);
+    this.#privateKey = privateKey;
     this.publicKey = x25519.getPublicKey(privateKey);
   }
 

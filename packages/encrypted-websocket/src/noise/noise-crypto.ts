@@ -32,14 +32,13 @@ export interface DhKeyPair {
   destroy(): void;
 }
 
-/** What Noise needs of a cryptographic library: X25519, SHA-256, HMAC and two ciphers. */
+/** What Noise needs of a cryptographic library: X25519, SHA-256 and two ciphers. */
 export interface NoiseCrypto {
+  /** A new key pair of random bytes. */
+  generateKeyPair(): DhKeyPair;
   /** `privateKey` is 32 bytes; the caller may overwrite it afterwards. */
   keyPair(privateKey: Uint8Array): DhKeyPair;
-  /** Bytes drawn from the system's generator. */
-  randomBytes(length: number): Uint8Array;
   sha256(data: Uint8Array): Uint8Array;
-  hmacSha256(key: Uint8Array, data: Uint8Array): Uint8Array;
   /** `key` is 32 bytes; the caller may overwrite it afterwards. */
   aead(cipher: NoiseCipher, key: Uint8Array): AeadKey;
   /** Memory that the caller overwrites entirely; it need not be zero. */

@@ -2,7 +2,6 @@ import { type Clock, ConfigurationError } from '@mcp-blocks/core';
 import { checkInteger, MAX_TIMER_MS } from '../option-checks.js';
 import { decodeKey } from './keys.js';
 import type { DhKeyPair, NoiseCrypto } from './noise-crypto.js';
-import { KEY_BYTES } from './noise-crypto.js';
 import { NoiseHandshake } from './noise-handshake.js';
 import { hasStaticKey, type NoiseProtocol, type NoiseProtocolName, PATTERNS, parseProtocolName } from './protocol-name.js';
 
@@ -114,7 +113,7 @@ function checkServerKey(
   if (role === 'server') return forbid('noise.serverPublicKey', serverPublicKey, 'is for clients; a server has its privateKey');
   if (serverPublicKey === undefined && acceptPeer !== undefined && !PATTERNS[pattern].knowsResponder) return undefined;
   const key = decodeKey('noise.serverPublicKey', serverPublicKey);
-  const probe = crypto.keyPair(crypto.randomBytes(KEY_BYTES));
+  const probe = crypto.generateKeyPair();
   const isUsable = probe.dh(key) !== undefined;
   probe.destroy();
   if (!isUsable) throw new ConfigurationError('noise.serverPublicKey', 'expected a Curve25519 public key, got a point of low order');

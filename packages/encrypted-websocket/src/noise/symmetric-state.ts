@@ -4,6 +4,9 @@ import type { NoiseProtocol } from './protocol-name.js';
 
 const EMPTY = new Uint8Array(0);
 
+/** Bytes of a block of SHA-256. */
+const HASH_BLOCK_BYTES = 64;
+
 /** The chaining key, the hash of everything said, and the key made of them (Noise revision 34, section 5.2). */
 export class SymmetricState {
   readonly #crypto: NoiseCrypto;
@@ -88,11 +91,30 @@ export class SymmetricState {
 
   /** HKDF() with two outputs (section 4.3). */
   #hkdf(input: Uint8Array): [Uint8Array, Uint8Array] {
-    const temporary = this.#crypto.hmacSha256(this.#chainingKey, input);
-    const first = this.#crypto.hmacSha256(temporary, Uint8Array.of(1));
-    const second = this.#crypto.hmacSha256(temporary, concat(first, Uint8Array.of(2)));
+    const temporary = this.#hmac(this.#chainingKey, input);
+    const first = this.#hmac(temporary, Uint8Array.of(1));
+    const second = this.#hmac(temporary, concat(first, Uint8Array.of(2)));
     temporary.fill(0);
     return [first, second];
+  }
+
+  /**
+   * HMAC-SHA-256 (RFC 2104) with a key of 32 bytes. Out of the one-shot hash it takes a sixth of what
+   * `createHmac` does, and a handshake needs a dozen.
+   */
+  #hmac(key: Uint8Array, data: Uint8Array): Uint8Array {
+    const inner = new Uint8Array(HASH_BLOCK_BYTES + data.length).fill(0x36, 0, HASH_BLOCK_BYTES);
+    const outer = new Uint8Array(HASH_BLOCK_BYTES + HASH_BYTES).fill(0x5c, 0, HASH_BLOCK_BYTES);
+    for (const [at, byte] of key.entries()) {
+      inner[at] = byte ^ 0x36;
+      outer[at] = byte ^ 0x5c;
+    }
+    inner.set(data, HASH_BLOCK_BYTES);
+    const digest = this.#crypto.sha256(inner);
+    outer.set(digest, HASH_BLOCK_BYTES);
+    const code = this.#crypto.sha256(outer);
+    for (const secret of [inner, outer, digest]) secret.fill(0);
+    return code;
   }
 }
 

@@ -37,7 +37,7 @@ describe.each(PAIRS)('published vectors, $initiator to $responder', (names) => {
       prologue: bytes(vector.init_prologue),
       staticKey: vector.init_static === undefined ? undefined : initiatorCrypto.keyPair(bytes(vector.init_static)),
       remoteStaticKey: vector.init_remote_static === undefined ? undefined : bytes(vector.init_remote_static),
-      ephemeralKey: bytes(vector.init_ephemeral),
+      ephemeralKey: initiatorCrypto.keyPair(bytes(vector.init_ephemeral)),
     });
     const responder = new HandshakeState({
       crypto: responderCrypto,
@@ -45,7 +45,7 @@ describe.each(PAIRS)('published vectors, $initiator to $responder', (names) => {
       initiator: false,
       prologue: bytes(vector.resp_prologue),
       staticKey: responderCrypto.keyPair(bytes(vector.resp_static)),
-      ephemeralKey: bytes(vector.resp_ephemeral),
+      ephemeralKey: responderCrypto.keyPair(bytes(vector.resp_ephemeral)),
     });
     const messages = [...vector.messages];
     let turn = 0;
