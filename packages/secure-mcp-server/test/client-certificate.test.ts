@@ -1,3 +1,4 @@
+import { createHash, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:https';
 import type { ClientCertificate } from '@mcp-blocks/core';
@@ -10,7 +11,7 @@ import {
   type HttpOptions,
   http,
 } from '../src/index.js';
-import { callTool, startHttp, testJwt, testService } from './support/server.js';
+import { callTool, startHttp, testJwt, testService, token } from './support/server.js';
 
 const fixture = (name: string) => readFileSync(new URL(`./fixtures/test-only-${name}`, import.meta.url));
 const CA = fixture('client-ca.pem');
@@ -148,6 +149,15 @@ describe('a client certificate', () => {
     listener.reloadTls({ ...pair, clientCertificates: { ca: stranger.cert } });
     await expect(whoami(url, owner)).rejects.toThrow();
     expect(await whoami(url, stranger)).toEqual({ status: 200, id: 'billing' });
+  });
+
+  it('is what a token bound to it needs', async () => {
+    const { url } = await start({ required: false });
+    const bound = `Bearer ${token({ cnf: { 'x5t#S256': createHash('sha256').update(new X509Certificate(owner.cert).raw).digest('base64url') } })}`;
+    expect(await whoami(url, owner, bound)).toEqual({ status: 200, id: 'alice' });
+    expect(await whoami(url, {}, bound)).toMatchObject({ status: 401 });
+    const other = `Bearer ${token({ cnf: { 'x5t#S256': createHash('sha256').update('other').digest('base64url') } })}`;
+    expect(await whoami(url, owner, other)).toMatchObject({ status: 401 });
   });
 
   it('gives way to the authenticators before it', async () => {

@@ -8,7 +8,11 @@ import { type IntrospectionOptions, introspection } from '../src/index.js';
 const NOW = 1_800_000_000;
 const AUDIENCE = 'https://mcp.test/mcp';
 const CLAIMS = { active: true, sub: 'alice', aud: AUDIENCE, exp: NOW + 600, scope: 'read write', client_id: 'cli', iss: 'https://as.test' };
-const from = (token: string): AuthenticationRequest => ({ transport: 'http', header: () => `Bearer ${token}` });
+const from = (token: string, more: Partial<AuthenticationRequest> = {}): AuthenticationRequest => ({
+  transport: 'http',
+  header: () => `Bearer ${token}`,
+  ...more,
+});
 
 /** An authorization server whose answers a test can change. */
 function server(options: Partial<IntrospectionOptions> = {}) {
@@ -31,7 +35,9 @@ function server(options: Partial<IntrospectionOptions> = {}) {
     },
     ...options,
   });
-  return Object.assign(state, { present: (token: string) => authenticator.authenticate(from(token)) });
+  return Object.assign(state, {
+    present: (token: string, more?: Partial<AuthenticationRequest>) => authenticator.authenticate(from(token, more)),
+  });
 }
 
 describe('an opaque token', () => {
@@ -50,6 +56,39 @@ describe('an opaque token', () => {
     expect(as.asked[0]).toMatchObject({ method: 'POST', redirect: 'error', body: 'token=opaque&token_type_hint=access_token' });
     // RFC 6749 section 2.3.1: form-encoded before Basic.
     expect(as.asked[0]?.headers).toMatchObject({ authorization: `Basic ${btoa('mcp+server:se%3Acret%25')}` });
+  });
+
+  it('is accepted from the owner of the key it is bound to only', async () => {
+    const as = server();
+    as.claims = { ...CLAIMS, cnf: { 'x5t#S256': Buffer.alloc(32, 1).toString('base64url') } };
+    const clientCertificate = (byte: string) => ({
+      subject: {},
+      issuer: {},
+      subjectAltNames: [],
+      fingerprint256: byte.repeat(32),
+      expiresAt: Number.MAX_SAFE_INTEGER,
+    });
+    expect(await as.present('bound', { clientCertificate: clientCertificate('01') })).toMatchObject({ id: 'alice' });
+    await expect(as.present('bound', { clientCertificate: clientCertificate('02') })).rejects.toMatchObject({ code: 'unauthenticated' });
+    await expect(as.present('bound')).rejects.toMatchObject({ code: 'unauthenticated' });
+    as.claims = { ...CLAIMS, cnf: { jkt: 'abc' } };
+    await expect(as.present('dpop')).rejects.toMatchObject({ auditReason: 'cnf: jkt' });
+  });
+
+  it('of a client for itself names the client where that is accepted, and never a user', async () => {
+    const { sub: _user, ...own } = CLAIMS;
+    const refusing = server();
+    refusing.claims = own;
+    await expect(refusing.present('opaque')).rejects.toMatchObject({ auditReason: 'sub missing' });
+    const as = server({ acceptClients: true });
+    as.claims = own;
+    expect(await as.present('own')).toMatchObject({ id: 'client:cli', clientId: 'cli' });
+    as.claims = CLAIMS;
+    expect(await as.present('of-a-user')).toMatchObject({ id: 'alice', clientId: 'cli' });
+    for (const odd of [{ sub: null }, { sub: '' }, { client_id: '' }, { client_id: 1 }, { client_id: undefined }]) {
+      as.claims = { ...own, ...odd } as JsonObject;
+      await expect(as.present(JSON.stringify(odd))).rejects.toMatchObject({ auditReason: 'sub missing' });
+    }
   });
 
   it('is asked about once, however many requests come with it, and again after the time of the cache', async () => {

@@ -1,4 +1,4 @@
-import { createHmac, generateKeyPairSync, type KeyObject, sign as signBytes } from 'node:crypto';
+import { createHash, createHmac, generateKeyPairSync, type KeyObject, sign as signBytes } from 'node:crypto';
 import { type AuthenticationRequest, ConfigurationError, type JsonObject } from '@mcp-blocks/core';
 import { ManualClock } from '@mcp-blocks/core/testing';
 import fc from 'fast-check';
@@ -193,6 +193,43 @@ describe('a bad token is refused', () => {
         expect(outcome === undefined || outcome === 'unauthenticated').toBe(true);
       }),
     );
+  });
+});
+
+describe('a token bound to a key', () => {
+  const certificate = (fingerprint256: string) => ({
+    subject: {},
+    issuer: {},
+    subjectAltNames: [],
+    fingerprint256,
+    expiresAt: Number.MAX_SAFE_INTEGER,
+  });
+  const mine = createHash('sha256').update('mine').digest();
+  const cnf = { 'x5t#S256': mine.toString('base64url') };
+  const present = (confirmation: unknown, fingerprint?: string) =>
+    hs().authenticate({
+      ...from(`Bearer ${sign({ ...CLAIMS, cnf: confirmation } as JsonObject)}`),
+      ...(fingerprint === undefined ? {} : { clientCertificate: certificate(fingerprint) }),
+    });
+
+  it('is accepted with the certificate it is bound to', async () => {
+    expect(await present(cnf, mine.toString('hex'))).toMatchObject({ id: 'alice' });
+  });
+
+  it.each([
+    ['without a certificate', cnf, undefined, 'cnf without certificate'],
+    ['with another certificate', cnf, '00'.repeat(32), 'cnf of another certificate'],
+    ['with a thumbprint in hex', { 'x5t#S256': mine.toString('hex') }, mine.toString('hex'), 'cnf of another certificate'],
+    ['with a thumbprint that is none', { 'x5t#S256': null }, mine.toString('hex'), 'cnf of another certificate'],
+    ['by DPoP', { jkt: 'abc' }, mine.toString('hex'), 'cnf: jkt'],
+    ['by a certificate and DPoP', { ...cnf, jkt: 'abc' }, mine.toString('hex'), 'cnf: x5t#S256, jkt'],
+    ['by a key nobody knows', { kid: '1' }, mine.toString('hex'), 'cnf: kid'],
+    ['to nothing', {}, mine.toString('hex'), 'cnf: '],
+    ['by null', null, undefined, 'cnf: '],
+    ['by text', 'jkt', undefined, 'cnf: '],
+    ['by a list', [cnf], mine.toString('hex'), 'cnf: '],
+  ])('is refused %s', async (_name, confirmation, fingerprint, auditReason) => {
+    await expect(present(confirmation, fingerprint)).rejects.toMatchObject({ code: 'unauthenticated', auditReason });
   });
 });
 

@@ -17,6 +17,7 @@ export const FAULTS = [
   'reads base64 leniently',
   'takes the last of two equal claims',
   'has no longest token',
+  'ignores cnf',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -57,6 +58,8 @@ function judge(token: string, signer: Signer, fault: Fault | undefined): boolean
   if (claims.iss !== ISSUER && fault !== 'ignores iss') return false;
   const isOurs = (aud: unknown) => aud === AUDIENCE || (fault === 'compares aud by prefix' && String(aud).startsWith(AUDIENCE));
   if (!(Array.isArray(claims.aud) ? claims.aud : [claims.aud]).some(isOurs) && fault !== 'ignores aud') return false;
+  // Whoever presents the tokens of this proof has no key to show.
+  if (claims.cnf !== undefined && fault !== 'ignores cnf') return false;
   return typeof claims.sub === 'string' && claims.sub !== '';
 }
 

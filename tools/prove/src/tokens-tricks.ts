@@ -155,6 +155,9 @@ export function tricksFor(signer: Signer): readonly Trick[] {
     with_(`iss ${JSON.stringify(iss)}`, { iss });
   for (const sub of [undefined, null, '', 1, ['alice'], {}]) with_(`sub ${JSON.stringify(sub)}`, { sub });
 
+  for (const cnf of [{ jkt: 'abc' }, { 'x5t#S256': 'abc' }, { jwk: {} }, { kid }, {}, null, 'jkt', ['x5t#S256']])
+    with_(`cnf ${JSON.stringify(cnf)}`, { cnf });
+
   const controls: [string, string][] = [
     ['good', good],
     ['one audience of several', signed({ ...CLAIMS, aud: ['https://other.example', AUDIENCE] })],

@@ -4,6 +4,7 @@ import { integerOption } from '../options.js';
 import { bearerToken } from './bearer.js';
 import { type ClaimNames, principalOf } from './claims.js';
 import { isJwtShaped, readCompactToken } from './compact-token.js';
+import { checkConfirmation } from './confirmation.js';
 import { type JwksOptions, RemoteKeys } from './jwks.js';
 import type { JwtAlgorithm } from './jwt-algorithms.js';
 import { checkAlgorithms, type JwtKey, type KeySource, localKeys, type NamedJwtKey } from './jwt-keys.js';
@@ -42,6 +43,8 @@ const ACCESS_TOKEN_TYPES = ['jwt', 'at+jwt'];
  *
  * Requires `exp`, `iss`, `aud` and `sub`; `iat` may be at most 60 s ahead. Other claims become the
  * principal's `attributes`. Keys that come with the token (`jwk`, `jku`, `x5c`, `x5u`) are not looked at.
+ * A token bound to a client certificate (`cnf` with `x5t#S256`, RFC 8705) is accepted from its owner only; one
+ * bound otherwise, as with DPoP, is refused.
  * The refusal tells which check failed and nothing more, in the message and in `WWW-Authenticate`;
  * `unavailable` is thrown while a key set cannot be had.
  *
@@ -78,6 +81,7 @@ export function jwt(options: JwtOptions): TokenVerifier {
       if (!(await isSignedBy(token, key, algorithm))) throw invalidToken('The signature of the token is not valid', 'signature');
       const verified = claims();
       if (verified.exp === undefined) throw invalidToken('The token has no expiry', 'exp missing');
+      checkConfirmation(verified, request);
       return principalOf(verified, rules, clock.now());
     },
   };

@@ -11,6 +11,7 @@ import {
 import { invalidToken } from '../authentication.js';
 import { bearerToken } from '../authenticators/bearer.js';
 import { type ClaimNames, principalOf } from '../authenticators/claims.js';
+import { checkConfirmation } from '../authenticators/confirmation.js';
 import { type EndpointOptions, JsonEndpoint } from '../authenticators/json-endpoint.js';
 import { audienceOption, type TokenVerifier } from '../authenticators/token-verifier.js';
 import { integerOption } from '../options.js';
@@ -26,6 +27,11 @@ export interface IntrospectionOptions extends EndpointOptions, ClaimNames {
   readonly audience: string | readonly string[];
   /** `iss`, where the authorization server tells it. Default: not checked. */
   readonly issuer?: string;
+  /**
+   * Accepts tokens without `sub`, which a client got for itself (client credentials). Their principal is
+   * `client:` and the `client_id`, so that no client passes for a user by its name. Default: false.
+   */
+  readonly acceptClients?: boolean;
   /** Milliseconds an active token is not asked about again, and so how late its revocation may take effect; 0 asks each time. Default: 30 000. */
   readonly cacheMs?: number;
   /** Milliseconds an inactive token is not asked about again. Default: 10 000. */
@@ -49,14 +55,14 @@ const HOUR_MS = 3_600_000;
  * Authenticates `Authorization: Bearer <token>` by asking the authorization server (RFC 7662), for tokens
  * that only it can read. Each token is asked about once at a time, however many requests come with it.
  *
- * The answer must have `active`, `aud` and `sub`; its `exp` and `nbf` are obeyed, `iss` is too when
- * `issuer` is given. While the server is out of reach, nobody gets in: `unavailable`. It asks about every
+ * The answer must have `active`, `aud` and `sub`, or `client_id` with `acceptClients`; its `exp` and `nbf` are obeyed, `iss` is too when
+ * `issuer` is given, and `cnf` as with `jwt()`. While the server is out of reach, nobody gets in: `unavailable`. It asks about every
  * bearer token that reaches it, so put authenticators that recognise their own before it.
  *
  * @throws ConfigurationError for a value out of range.
  */
 export function introspection(options: IntrospectionOptions): TokenVerifier {
-  const { clientId, clientSecret, clock = systemClock } = options;
+  const { clientId, clientSecret, acceptClients = false, clock = systemClock } = options;
   for (const name of ['clientId', 'clientSecret'] as const) {
     if (typeof options[name] !== 'string' || options[name] === '')
       throw new ConfigurationError(`introspection.${name}`, 'expected a non-empty string');
@@ -79,6 +85,11 @@ export function introspection(options: IntrospectionOptions): TokenVerifier {
   const inactive = new ExpiringCache<true>(maxEntries, clock);
   const pending = new Map<string, Promise<JsonObject | undefined>>();
   const authorization = `Basic ${Buffer.from(`${formEncoded(clientId)}:${formEncoded(clientSecret)}`).toString('base64')}`;
+
+  const withSubject = (claims: JsonObject): JsonObject =>
+    acceptClients && claims.sub === undefined && typeof claims.client_id === 'string' && claims.client_id !== ''
+      ? { ...claims, sub: `client:${claims.client_id}` }
+      : claims;
 
   /** The token's claims, or `undefined` when it is not active. */
   const ask = async (token: string, hash: string): Promise<JsonObject | undefined> => {
@@ -119,7 +130,8 @@ export function introspection(options: IntrospectionOptions): TokenVerifier {
       if (token.length > MAX_TOKEN_LENGTH) throw invalidToken('The token is too long', 'too long');
       const claims = await claimsOf(token);
       if (claims === undefined) throw invalidToken('The token is not active', 'inactive');
-      return principalOf(claims, rules, clock.now());
+      checkConfirmation(claims, request);
+      return principalOf(withSubject(claims), rules, clock.now());
     },
   };
 }
