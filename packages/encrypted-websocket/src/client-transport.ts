@@ -5,6 +5,7 @@ import { ConfigurationError, isRpcError, RpcError, type RpcErrorCode } from '@mc
 import { type ClientOptions, WebSocket } from 'ws';
 import { type BaseClientOptions, BaseClientTransport, type Dialling } from './base-client-transport.js';
 import { CertificatePins } from './certificate-pins.js';
+import { type DeflateOptions, deflateExtension } from './deflate.js';
 import { NodeSocket } from './node-socket.js';
 import { checkDelay } from './option-checks.js';
 import { SESSION_HEADER, SESSION_ID } from './subprotocols.js';
@@ -28,6 +29,8 @@ export interface WebSocketClientOptions extends BaseClientOptions {
   /** Further handshake headers, such as `x-api-key`. Not those the handshake itself sets. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly tls?: ClientTlsOptions;
+  /** Offers to compress messages, and does if the server does too. Default: no. See README for when not to. */
+  readonly deflate?: true | DeflateOptions;
   /** Milliseconds between pings. Default: 30,000. */
   readonly heartbeatIntervalMs?: number;
   /** A server silent for `heartbeatIntervalMs` and this long is gone. Default: 10,000. */
@@ -62,20 +65,29 @@ export class WebSocketClientTransport extends BaseClientTransport {
     }
     const pins = tls.pins && new CertificatePins('tls.pins', tls.pins);
     if (pins !== undefined && !/^wss:/i.test(String(url))) throw new ConfigurationError('tls.pins', 'has an effect only with wss://');
-    super(url, options, (dialling) => dial(dialling, headers, tls, pins), {
+    const given: Given = { headers, tls, pins, deflate: deflateExtension('client', options.deflate) };
+    super(url, options, (dialling) => dial(dialling, given), {
       intervalMs: checkDelay('heartbeatIntervalMs', options.heartbeatIntervalMs ?? 30_000),
       timeoutMs: checkDelay('heartbeatTimeoutMs', options.heartbeatTimeoutMs ?? 10_000),
     });
   }
 }
 
-function dial(dialling: Dialling, headers: Readonly<Record<string, string>>, tls: ClientTlsOptions, pins: CertificatePins | undefined) {
+/** The checked options that only Node has. */
+interface Given {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly tls: ClientTlsOptions;
+  readonly pins: CertificatePins | undefined;
+  readonly deflate: ReturnType<typeof deflateExtension>;
+}
+
+function dial(dialling: Dialling, { headers, tls, pins, deflate }: Given): () => void {
   const { url, protocol, token, maxFrameBytes } = dialling;
   let network: Socket | undefined;
   let sessionId: string | undefined;
   let connecting: TLSSocket | undefined;
   const socket = new WebSocket(url, protocol, {
-    perMessageDeflate: false,
+    perMessageDeflate: deflate,
     followRedirects: false,
     // SDK clients handle a notification a promise turn later but a response at once: two frames of one
     // network read must not arrive in one turn, or the last progress is lost to the result behind it.

@@ -18,7 +18,7 @@ export const CLOSE_CODES = {
   unsupportedData: 1003,
   /** Nobody said goodbye: the connection broke. Never sent. */
   abnormal: 1006,
-  /** The peer sent text that is not UTF-8. */
+  /** The peer sent text that is not UTF-8, or compressed text that cannot be inflated. */
   invalidText: 1007,
   /** The peer cut a message into more frames than are kept. */
   policyViolation: 1008,
@@ -38,7 +38,7 @@ const ERRORS: Readonly<Record<number, readonly [code: RpcErrorCode, message: str
   [CLOSE_CODES.goingAway]: ['unavailable', 'the server is shutting down'],
   [CLOSE_CODES.protocolError]: ['invalid_request', 'a frame broke the WebSocket protocol'],
   [CLOSE_CODES.unsupportedData]: ['invalid_request', 'a frame was not text'],
-  [CLOSE_CODES.invalidText]: ['invalid_request', 'a message was not UTF-8'],
+  [CLOSE_CODES.invalidText]: ['invalid_request', 'a message could not be decoded'],
   [CLOSE_CODES.policyViolation]: ['invalid_request', 'a message came in too many frames'],
   [CLOSE_CODES.messageTooBig]: ['payload_too_large', 'a message was larger than the receiver accepts'],
   [CLOSE_CODES.tokenExpired]: ['unauthenticated', 'the credential has expired'],

@@ -25,7 +25,7 @@ export interface ServerConnectionOptions extends Omit<SocketTransportOptions, 'm
 const POLICY_CODES: ReadonlyMap<number, string> = new Map([
   [CLOSE_CODES.protocolError, 'protocol error'],
   [CLOSE_CODES.unsupportedData, 'binary frame'],
-  [CLOSE_CODES.invalidText, 'text that is not UTF-8'],
+  [CLOSE_CODES.invalidText, 'undecodable text'],
   [CLOSE_CODES.policyViolation, 'too many frames'],
   [CLOSE_CODES.messageTooBig, 'message too big'],
   [CLOSE_CODES.tokenExpired, 'credential expired'],

@@ -158,7 +158,7 @@ class ServerListener implements EncryptedWebSocketListener {
     this.#upgrader = new WebSocketServer({
       noServer: true,
       clientTracking: false,
-      perMessageDeflate: false,
+      perMessageDeflate: this.#options.deflate,
       maxPayload: host.maxMessageBytes,
       handleProtocols: () => SUBPROTOCOL,
     });

@@ -1,5 +1,6 @@
 import { type Clock, ConfigurationError } from '@mcp-blocks/core';
 import { isLoopbackAddress, TlsCertificate, type TlsOptions } from '@mcp-blocks/core/node';
+import { type DeflateOptions, deflateExtension } from './deflate.js';
 import { checkDelay, checkInteger } from './option-checks.js';
 
 /** Options of {@link encryptedWebSocket}. */
@@ -21,6 +22,8 @@ export interface EncryptedWebSocketOptions {
   readonly allowedHosts?: readonly string[];
   /** Hostnames accepted in `Origin`, as `allowedHosts`. Default: the loopback names on a loopback address, else none. */
   readonly allowedOrigins?: readonly string[];
+  /** Compresses messages for clients that offer to (permessage-deflate). Default: no. See README for when not to. */
+  readonly deflate?: true | DeflateOptions;
   /** Milliseconds between pings. Default: 30,000. */
   readonly heartbeatIntervalMs?: number;
   /** A client silent for `heartbeatIntervalMs` and this long is gone (4408). Default: 10,000. */
@@ -60,6 +63,7 @@ export function resolveOptions(options: EncryptedWebSocketOptions) {
     host,
     path,
     tls: options.tls && new TlsCertificate('tls', options.tls),
+    deflate: deflateExtension('server', options.deflate),
     heartbeat: {
       intervalMs: checkDelay('heartbeatIntervalMs', options.heartbeatIntervalMs ?? 30_000),
       timeoutMs: checkDelay('heartbeatTimeoutMs', options.heartbeatTimeoutMs ?? 10_000),

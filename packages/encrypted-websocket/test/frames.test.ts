@@ -55,7 +55,7 @@ describe('a frame that breaks the rules ends its own connection, with the docume
     [
       'text that is not UTF-8',
       CLOSE_CODES.invalidText,
-      'text that is not UTF-8',
+      'undecodable text',
       (send: Send) => send(Buffer.from([0xff]), { binary: false }),
     ],
     ['a compressed frame', CLOSE_CODES.protocolError, 'protocol error', (send: Send) => send('x', { rsv1: true } as never)],
