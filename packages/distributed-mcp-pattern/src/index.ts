@@ -11,8 +11,13 @@ export {
 export type { NodeStatus } from './cluster-node.js';
 export type { StateManagementConfig } from './cluster-state.js';
 export type { DiscoveryConfig, DistributedMCPConfig } from './config.js';
+export { ConsulDiscovery, type ConsulDiscoveryOptions } from './discovery/consul-discovery.js';
+export type { ConsulCheck } from './discovery/consul-registration.js';
+export { DnsDiscovery, type DnsDiscoveryOptions } from './discovery/dns-discovery.js';
 export type { EtcdClientOptions } from './discovery/etcd-client.js';
 export { EtcdDiscovery, type EtcdDiscoveryOptions } from './discovery/etcd-discovery.js';
+export { KubernetesDiscovery, type KubernetesDiscoveryOptions } from './discovery/kubernetes-discovery.js';
+export type { RegistryHttpOptions, RegistryTls } from './discovery/registry-http.js';
 export { type ClusterEvents, DistributedMCPCluster } from './distributed-mcp-cluster.js';
 export type { GatewaySource } from './gateway/federated-lists.js';
 export { createGateway, type GatewayOptions } from './gateway/gateway.js';

@@ -1,8 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { connect } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { inspect } from 'node:util';
 import { type ServiceNode, systemClock } from '@mcp-blocks/core';
 import { discoveryContract, ManualClock, serviceRegistryContract } from '@mcp-blocks/core/testing';
+import { startServices } from '@mcp-blocks/services';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { EtcdDiscovery } from '../src/index.js';
 
@@ -197,6 +201,90 @@ describe('a registration', () => {
     expect(await observer.nodes('orders')).toEqual([]);
     await clock.advance(20_000);
     await vi.waitFor(async () => expect(await observer.nodes('orders')).toEqual([node]));
+  });
+});
+
+describe('an etcd with a user and password', () => {
+  it('is spoken to as that user, with a new token when the old one has ended, and refuses others', async () => {
+    const own = await startServices(['etcd'], {});
+    open.push({ close: () => own.stop() });
+    const url = own.env['MCP_BLOCKS_ETCD_URL'] as string;
+    let token = '';
+    const auth = async (path: string, body: object) => {
+      const response = await fetch(new URL(`/v3/auth/${path}`, url), {
+        method: 'POST',
+        headers: token === '' ? {} : { authorization: token },
+        body: JSON.stringify(body),
+      });
+      expect(response.status).toBe(200);
+      return (await response.json()) as { token?: string };
+    };
+    await auth('user/add', { name: 'root', password: 'root-secret' });
+    await auth('user/grant', { user: 'root', role: 'root' });
+    await auth('role/add', { name: 'nodes' });
+    const key = base64('/mcp-blocks/services/');
+    await auth('role/grant', { name: 'nodes', perm: { permType: 'READWRITE', key, range_end: base64('/mcp-blocks/services0') } });
+    await auth('user/add', { name: 'cluster', password: 'cluster-secret' });
+    await auth('user/grant', { user: 'cluster', role: 'nodes' });
+    await auth('enable', {});
+
+    const discovery = etcd({ endpoints: [url], user: { name: 'cluster', password: 'cluster-secret' } });
+    const lists: (readonly ServiceNode[])[] = [];
+    await discovery.watch('orders', (list) => lists.push(list));
+    const leave = await discovery.register('orders', node);
+    await vi.waitFor(() => expect(lists.at(-1)).toEqual([node]));
+    await leave();
+    await vi.waitFor(() => expect(lists.at(-1)).toEqual([]));
+
+    // A change of roles ends every token.
+    token = (await auth('authenticate', { name: 'root', password: 'root-secret' })).token as string;
+    await auth('role/add', { name: 'more' });
+    await auth('user/changepw', { name: 'cluster', password: 'cluster-secret' });
+    await discovery.register('orders', node);
+    expect(await discovery.nodes('orders')).toEqual([node]);
+
+    const wrong = etcd({ endpoints: [url], user: { name: 'cluster', password: 'guess' } });
+    const refused = await wrong.nodes('orders').catch((error: Error) => error);
+    expect(refused).toMatchObject({ code: 'unavailable' });
+    expect(inspect(refused, { depth: 9 })).not.toContain('guess');
+    await expect(etcd({ endpoints: [url] }).nodes('orders')).rejects.toMatchObject({ code: 'unavailable' });
+  });
+});
+
+describe('an etcd behind TLS', () => {
+  const pem = (name: string) => readFileSync(new URL(`../../encrypted-websocket/test/fixtures/test-only-${name}`, import.meta.url));
+  const ca = pem('ca.pem');
+
+  /** TLS in front of the plain etcd of the tests; only who holds a certificate of the authority gets through. */
+  async function tlsFront(): Promise<string> {
+    const target = new URL(ETCD_URL);
+    const front = createTlsServer({ key: pem('server.key'), cert: pem('server.pem'), ca, requestCert: true, rejectUnauthorized: true });
+    front.on('secureConnection', (socket) => {
+      const upstream = connect(Number(target.port), target.hostname);
+      socket.on('error', () => {}).on('close', () => upstream.destroy());
+      upstream.on('error', () => {}).on('close', () => socket.destroy());
+      socket.pipe(upstream).pipe(socket);
+    });
+    front.on('tlsClientError', () => {});
+    await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
+    open.push({ close: () => new Promise((resolve) => front.close(resolve)) });
+    return `https://localhost:${(front.address() as { port: number }).port}`;
+  }
+
+  it('is trusted by its authority and shown the client’s certificate, also on a watch', async () => {
+    const keyPrefix = freshPrefix();
+    const discovery = etcd({ endpoints: [await tlsFront()], keyPrefix, tls: { ca, cert: pem('client.pem'), key: pem('client.key') } });
+    const lists: (readonly ServiceNode[])[] = [];
+    await discovery.watch('orders', (list) => lists.push(list));
+    await put(`${keyPrefix}/orders/a`, JSON.stringify(node));
+    await vi.waitFor(() => expect(lists.at(-1)).toEqual([node]));
+  });
+
+  it.each([
+    ['of an authority that is not trusted', { cert: pem('client.pem'), key: pem('client.key') }],
+    ['that wants a certificate, without one', { ca }],
+  ])('%s does not answer', async (_what, tls) => {
+    await expect(etcd({ endpoints: [await tlsFront()], tls }).nodes('orders')).rejects.toMatchObject({ code: 'unavailable' });
   });
 });
 

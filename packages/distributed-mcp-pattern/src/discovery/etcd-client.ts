@@ -1,5 +1,6 @@
 import { ConfigurationError, RpcError } from '@mcp-blocks/core';
 import { z } from 'zod';
+import { linesOf, RegistryHttp, type RegistryHttpOptions, RegistryRefusal } from './registry-http.js';
 
 /** A key with its value, as text. */
 export interface EtcdEntry {
@@ -22,13 +23,9 @@ export type EtcdWatchMessage =
   | { readonly kind: 'compacted' };
 
 /** Options of {@link EtcdClient}. */
-export interface EtcdClientOptions {
-  /** URLs of the members, such as `http://127.0.0.1:2379`; the next one is tried when one does not answer. */
-  readonly endpoints: readonly string[];
-  /** Sent with every request. */
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Milliseconds one request may take. Default: 5,000. */
-  readonly requestTimeoutMs?: number;
+export interface EtcdClientOptions extends RegistryHttpOptions {
+  /** For a store with authentication switched on (etcd documentation, "Role-based access control"). */
+  readonly user?: { readonly name: string; readonly password: string };
 }
 
 // 64-bit integers are strings in protobuf's JSON; a field with its default value is left out.
@@ -38,6 +35,7 @@ const rawEntry = z.object({ key: z.string(), value: z.string().default(''), mod_
 const rangeResponse = z.object({ header, kvs: z.array(rawEntry).default([]) });
 const grantResponse = z.object({ ID: int64, TTL: int64 });
 const keepAliveResponse = z.object({ result: z.object({ TTL: int64.default('0') }) });
+const authenticateResponse = z.object({ token: z.string().min(1) });
 const watchResponse = z.object({
   result: z.object({
     canceled: z.boolean().default(false),
@@ -52,18 +50,15 @@ const watchResponse = z.object({
  * "gRPC gateway"). Rejects with `RpcError` `unavailable` when no member answers as expected.
  */
 export class EtcdClient {
-  readonly #options: EtcdClientOptions;
-  #current = 0;
+  readonly #http: RegistryHttp;
+  readonly #user: EtcdClientOptions['user'];
+  #token: Promise<string> | undefined;
 
-  /** @throws ConfigurationError when there is no endpoint, or one is not an http(s) URL. */
+  /** @throws ConfigurationError when there is no endpoint, or one is not an http(s) URL, or a user has no name. */
   constructor(options: EtcdClientOptions) {
-    if (options.endpoints.length === 0) throw new ConfigurationError('endpoints', 'expected at least one URL of an etcd member');
-    for (const [index, url] of options.endpoints.entries()) {
-      if (!/^https?:$/.test(URL.parse(url)?.protocol ?? '')) {
-        throw new ConfigurationError(`endpoints[${index}]`, `expected an http or https URL, got '${url}'`);
-      }
-    }
-    this.#options = options;
+    if (options.user !== undefined && !options.user.name) throw new ConfigurationError('user.name', 'expected a non-empty string');
+    this.#http = new RegistryHttp('etcd', options);
+    this.#user = options.user;
   }
 
   /** Every entry whose key begins with `prefix`, and the store's revision they are true of. */
@@ -98,8 +93,10 @@ export class EtcdClient {
   /** Follows changes under `prefix` from `fromRevision` on, until the connection ends or `signal` aborts. */
   async *watch(prefix: string, fromRevision: bigint, signal: AbortSignal): AsyncGenerator<EtcdWatchMessage> {
     const create_request = { key: encode(prefix), range_end: encode(prefixEnd(prefix)), start_revision: String(fromRevision) };
-    const response = await this.#fetch('/v3/watch', { create_request }, signal);
-    for await (const line of lines(response.body)) {
+    const response = await this.#authenticated((headers) =>
+      this.#http.open({ method: 'POST', path: '/v3/watch', body: { create_request }, headers, signal }),
+    );
+    for await (const line of linesOf(response)) {
       const { result } = watchResponse.parse(JSON.parse(line));
       if (result.compact_revision !== '0') return yield { kind: 'compacted' };
       if (result.canceled) throw new Error(`etcd ended the watch: ${result.cancel_reason}`);
@@ -115,37 +112,36 @@ export class EtcdClient {
     }
   }
 
-  async #post(path: string, body: unknown, signal?: AbortSignal): Promise<unknown> {
-    const timeout = AbortSignal.timeout(this.#options.requestTimeoutMs ?? 5_000);
-    let failure: unknown;
-    for (let tries = 0; tries < this.#options.endpoints.length; tries += 1) {
-      try {
-        const response = await this.#fetch(path, body, signal === undefined ? timeout : AbortSignal.any([timeout, signal]));
-        return await response.json();
-      } catch (error) {
-        failure = error;
-      }
-    }
-    throw new RpcError('unavailable', 'The etcd registry does not answer', { cause: failure });
+  /** Ends idle connections. */
+  close(): void {
+    this.#http.close();
   }
 
-  /** Asks the current member; moves on to the next one for the request after a failure. */
-  async #fetch(path: string, body: unknown, signal: AbortSignal): Promise<Response> {
-    const { endpoints, headers } = this.#options;
-    const endpoint = endpoints[this.#current % endpoints.length] as string;
+  async #post(path: string, body: unknown, signal?: AbortSignal): Promise<unknown> {
     try {
-      const response = await fetch(new URL(path, endpoint), {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', ...headers },
-        body: JSON.stringify(body),
-        signal,
-      });
-      if (response.ok) return response;
-      throw new Error(`etcd answered ${path} with HTTP ${response.status}: ${(await response.text()).slice(0, 200)}`);
+      return (await this.#authenticated((headers) => this.#http.request({ method: 'POST', path, body, headers, signal }))).body;
     } catch (error) {
-      this.#current += 1;
+      if (error instanceof RegistryRefusal) throw new RpcError('unavailable', error.message);
       throw error;
     }
+  }
+
+  /** Runs a request with the user's token, and once more with a new one when etcd no longer takes it. */
+  async #authenticated<T>(request: (headers: Readonly<Record<string, string>>) => Promise<T>): Promise<T> {
+    if (this.#user === undefined) return await request({});
+    const token = (this.#token ??= this.#authenticate());
+    try {
+      return await request({ authorization: await token });
+    } catch (error) {
+      if (this.#token === token) this.#token = undefined;
+      if (!(error instanceof RegistryRefusal) || !/invalid auth token|revision in auth token/i.test(error.message)) throw error;
+      return await request({ authorization: await (this.#token ??= this.#authenticate()) });
+    }
+  }
+
+  async #authenticate(): Promise<string> {
+    const { body } = await this.#http.request({ method: 'POST', path: '/v3/auth/authenticate', body: this.#user });
+    return authenticateResponse.parse(body).token;
   }
 }
 
@@ -164,15 +160,4 @@ function decode(base64: string): string {
 
 function decodeEntry({ key, value }: { readonly key: string; readonly value: string }): EtcdEntry {
   return { key: decode(key), value: decode(value) };
-}
-
-async function* lines(body: ReadableStream<Uint8Array> | null): AsyncGenerator<string> {
-  if (body === null) return;
-  let rest = '';
-  const decoder = new TextDecoder();
-  for await (const chunk of body) {
-    const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = parts.pop() ?? '';
-    for (const line of parts) if (line !== '') yield line;
-  }
 }

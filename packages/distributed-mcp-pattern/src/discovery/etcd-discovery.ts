@@ -1,7 +1,8 @@
-import { type Clock, ConfigurationError, type Random, type ServiceNode, type ServiceRegistry, sleep, systemClock } from '@mcp-blocks/core';
+import { type Clock, ConfigurationError, type Random, type ServiceNode, type ServiceRegistry, systemClock } from '@mcp-blocks/core';
 import { serviceNodeSchema } from '../config.js';
-import { type EtcdChange, EtcdClient, type EtcdClientOptions, type EtcdEntry } from './etcd-client.js';
+import { type EtcdChange, EtcdClient, type EtcdClientOptions, type EtcdEntry, type EtcdWatchMessage } from './etcd-client.js';
 import { EtcdRegistration } from './etcd-registration.js';
+import { type ServiceFollower, ServiceWatches } from './service-watches.js';
 
 /** Options of {@link EtcdDiscovery}. */
 export interface EtcdDiscoveryOptions extends EtcdClientOptions {
@@ -19,7 +20,6 @@ export interface EtcdDiscoveryOptions extends EtcdClientOptions {
 
 /** A quiet watch is opened anew before proxies and fetch give it up, which they do after five minutes. */
 const WATCH_RENEWAL_MS = 240_000;
-const MAX_PAUSE_MS = 5_000;
 
 /**
  * Nodes in etcd v3. An entry's key is `/mcp-blocks/services/<service>/<id>` with both parts
@@ -34,8 +34,7 @@ export class EtcdDiscovery implements ServiceRegistry {
   readonly #keyPrefix: string;
   readonly #leaseTtlMs: number;
   readonly #clock: Clock;
-  readonly #random: Random;
-  readonly #watches = new Set<() => Promise<void>>();
+  readonly #watches: ServiceWatches;
   readonly #registrations = new Set<() => Promise<void>>();
 
   /** @throws ConfigurationError for endpoints that are no URLs and values out of range. */
@@ -45,7 +44,7 @@ export class EtcdDiscovery implements ServiceRegistry {
     this.#leaseTtlMs = options.leaseTtlMs ?? 10_000;
     if (!(this.#leaseTtlMs >= 1_000)) throw new ConfigurationError('leaseTtlMs', `expected 1000 or more, got ${this.#leaseTtlMs}`);
     this.#clock = options.clock ?? systemClock;
-    this.#random = options.random ?? Math.random;
+    this.#watches = new ServiceWatches(this.#clock, options.random ?? Math.random);
   }
 
   async nodes(service: string): Promise<readonly ServiceNode[]> {
@@ -53,24 +52,13 @@ export class EtcdDiscovery implements ServiceRegistry {
     return entries.map((entry) => parseNode(entry)).filter((node): node is ServiceNode => !(node instanceof Error));
   }
 
-  async watch(
+  watch(
     service: string,
     onChange: (nodes: readonly ServiceNode[]) => void,
     onError: (error: Error) => void = () => {},
   ): Promise<() => Promise<void>> {
-    const abort = new AbortController();
-    const view = new ServiceView(onChange, onError);
-    const { revision, entries } = await this.#client.list(this.#prefix(service));
-    view.replace(entries);
-    const following = this.#follow(this.#prefix(service), view, revision, abort.signal, onError);
-    const stop = async () => {
-      this.#watches.delete(stop);
-      view.mute();
-      abort.abort();
-      await following;
-    };
-    this.#watches.add(stop);
-    return stop;
+    const follower = new EtcdFollower(this.#client, this.#prefix(service), this.#clock, onError);
+    return this.#watches.start(follower, onChange, onError);
   }
 
   async register(service: string, node: ServiceNode): Promise<() => Promise<void>> {
@@ -95,51 +83,8 @@ export class EtcdDiscovery implements ServiceRegistry {
 
   /** Ends every watch and takes the nodes registered here out. */
   async close(): Promise<void> {
-    await Promise.all([...this.#watches, ...this.#registrations].map((end) => end()));
-  }
-
-  async #follow(prefix: string, view: ServiceView, listedAt: bigint, signal: AbortSignal, onError: (error: Error) => void): Promise<void> {
-    const position: Position = { revision: listedAt, failures: 0 };
-    while (!signal.aborted) {
-      try {
-        if (position.revision === undefined) {
-          const { revision, entries } = await this.#client.list(prefix, signal);
-          view.replace(entries);
-          position.revision = revision;
-        }
-        await this.#followOnce(prefix, view, position, position.revision + 1n, signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        onError(error instanceof Error ? error : new Error(String(error)));
-        position.failures += 1;
-        const pauseMs = 20 + this.#random() * Math.min(MAX_PAUSE_MS, 100 * 2 ** position.failures);
-        await sleep(this.#clock, pauseMs, signal).catch(() => {});
-      }
-    }
-  }
-
-  /** One connection's worth of changes. Resolves when the next connection should follow at once. */
-  async #followOnce(prefix: string, view: ServiceView, position: Position, from: bigint, signal: AbortSignal): Promise<void> {
-    const renewal = new AbortController();
-    const cancelRenewal = this.#clock.setTimeout(() => renewal.abort(), WATCH_RENEWAL_MS);
-    try {
-      for await (const message of this.#client.watch(prefix, from, AbortSignal.any([signal, renewal.signal]))) {
-        position.failures = 0;
-        if (message.kind === 'compacted') {
-          position.revision = undefined;
-          return;
-        }
-        if (message.kind !== 'changes') continue;
-        view.change(message.changes);
-        position.revision = message.revision;
-      }
-    } catch (error) {
-      if (renewal.signal.aborted) return;
-      throw error;
-    } finally {
-      cancelRenewal();
-    }
-    throw new Error('etcd closed the watch');
+    await Promise.all([this.#watches.close(), ...[...this.#registrations].map((leave) => leave())]);
+    this.#client.close();
   }
 
   #prefix(service: string): string {
@@ -147,44 +92,88 @@ export class EtcdDiscovery implements ServiceRegistry {
   }
 }
 
-/** How far a watcher has come. */
-interface Position {
-  /** The last revision seen; `undefined` when the entries must be listed again. */
-  revision: bigint | undefined;
-  /** Connections that failed in a row. */
-  failures: number;
-}
-
-/** The entries of one service as a watcher sees them. */
-class ServiceView {
-  readonly #onChange: (nodes: readonly ServiceNode[]) => void;
+/** The entries of one service: listed once, then kept by a watch from the revision of the list on. */
+class EtcdFollower implements ServiceFollower {
+  readonly #client: EtcdClient;
+  readonly #prefix: string;
+  readonly #clock: Clock;
   readonly #onError: (error: Error) => void;
-  #nodes = new Map<string, ServiceNode>();
-  #muted = false;
+  readonly #nodes = new Map<string, ServiceNode>();
+  #list: readonly ServiceNode[] = [];
+  /** The last revision seen; `undefined` when the entries must be listed again. */
+  #revision: bigint | undefined;
+  #changes: Watch | undefined;
 
-  constructor(onChange: (nodes: readonly ServiceNode[]) => void, onError: (error: Error) => void) {
-    this.#onChange = onChange;
+  constructor(client: EtcdClient, prefix: string, clock: Clock, onError: (error: Error) => void) {
+    this.#client = client;
+    this.#prefix = prefix;
+    this.#clock = clock;
     this.#onError = onError;
   }
 
-  replace(entries: readonly EtcdEntry[]): void {
-    this.#nodes = new Map();
-    this.change(entries);
+  async next(signal: AbortSignal): Promise<readonly ServiceNode[]> {
+    if (this.#revision === undefined) {
+      const { revision, entries } = await this.#client.list(this.#prefix, signal);
+      this.#nodes.clear();
+      this.#apply(entries);
+      this.#revision = revision;
+      return this.#list;
+    }
+    this.#changes ??= this.#watch(this.#revision + 1n, signal);
+    const { messages, renewal } = this.#changes;
+    try {
+      const { done, value: message } = await messages.next();
+      if (done) throw new Error('etcd closed the watch');
+      if (message.kind === 'changes') {
+        this.#apply(message.changes);
+        this.#revision = message.revision;
+      } else if (message.kind === 'compacted') {
+        this.#revision = undefined;
+        this.close();
+      }
+    } catch (error) {
+      this.close();
+      if (!renewal.aborted) throw error;
+    }
+    return this.#list;
   }
 
-  change(changes: readonly EtcdChange[]): void {
+  close(): void {
+    this.#changes?.stop();
+    this.#changes = undefined;
+  }
+
+  #watch(from: bigint, signal: AbortSignal): Watch {
+    const renewal = new AbortController();
+    const stop = new AbortController();
+    const cancelRenewal = this.#clock.setTimeout(() => renewal.abort(), WATCH_RENEWAL_MS);
+    return {
+      messages: this.#client.watch(this.#prefix, from, AbortSignal.any([signal, renewal.signal, stop.signal])),
+      renewal: renewal.signal,
+      stop() {
+        cancelRenewal();
+        stop.abort();
+      },
+    };
+  }
+
+  #apply(changes: readonly EtcdChange[]): void {
     for (const { key, value } of changes) {
       const node = value === undefined ? undefined : parseNode({ key, value });
-      if (node instanceof Error && !this.#muted) this.#onError(node);
+      if (node instanceof Error) this.#onError(node);
       if (node === undefined || node instanceof Error) this.#nodes.delete(key);
       else this.#nodes.set(key, node);
     }
-    if (!this.#muted) this.#onChange([...this.#nodes.values()]);
+    this.#list = [...this.#nodes.values()];
   }
+}
 
-  mute(): void {
-    this.#muted = true;
-  }
+/** An open watch. */
+interface Watch {
+  readonly messages: AsyncGenerator<EtcdWatchMessage>;
+  /** Aborted when the watch has been open for long enough. */
+  readonly renewal: AbortSignal;
+  stop(): void;
 }
 
 function parseNode({ key, value }: EtcdEntry): ServiceNode | Error {
