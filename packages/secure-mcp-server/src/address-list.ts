@@ -37,3 +37,12 @@ export function plainAddress(address: string | undefined): string | undefined {
   const plain = address.replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
   return isIP(plain) === 0 ? undefined : plain;
 }
+
+/** An IPv4 address as it is, of an IPv6 address its /64 network: what one site has to itself (RFC 6177). */
+export function siteOf(address: string): string {
+  if (isIP(address) !== 6) return address;
+  const [left, right] = address.split('::').map((half) => (half === '' ? [] : half.split(':')));
+  // An IPv4 address at the end stands for two groups.
+  const missing = 8 - (left?.length ?? 0) - (right?.length ?? 0) - (address.includes('.') ? 1 : 0);
+  return [...(left ?? []), ...Array<string>(missing).fill('0'), ...(right ?? [])].slice(0, 4).join(':');
+}

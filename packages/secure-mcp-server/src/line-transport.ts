@@ -3,6 +3,7 @@ import type { Readable, Writable } from 'node:stream';
 import { JsonRpcParseError, parseJsonRpc, RpcError, toWireError } from '@mcp-blocks/core';
 import type { ChannelTransport } from '@mcp-blocks/core/sdk';
 import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/server';
+import { ByteCollector } from './byte-collector.js';
 
 /** Bounds of a {@link LineTransport}. */
 export interface LineTransportLimits {
@@ -38,8 +39,7 @@ export class LineTransport implements ChannelTransport {
   /** Read and not yet taken apart. */
   #unread: Buffer[] = [];
   /** The beginning of a line whose end has not come. */
-  #partial: Buffer[] = [];
-  #partialBytes = 0;
+  readonly #partial = new ByteCollector();
   /** Skipping the rest of a line that is too long. */
   #skipping = false;
 
@@ -118,7 +118,7 @@ export class LineTransport implements ChannelTransport {
     this.#input.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onEnd).pause();
     this.#output.off('close', this.#end);
     this.#unread = [];
-    this.#partial = [];
+    this.#partial.take();
     this.onclose?.();
     this.#resolveInputEnded();
     this.#resolveClosed();
@@ -139,19 +139,18 @@ export class LineTransport implements ChannelTransport {
 
   #append(bytes: Buffer): void {
     if (this.#skipping) return;
-    this.#partialBytes += bytes.length;
-    this.#partial.push(bytes);
-    if (this.#partialBytes <= this.#limits.maxMessageBytes) return;
+    if (this.#partial.length + bytes.length <= this.#limits.maxMessageBytes) {
+      this.#partial.append(bytes);
+      return;
+    }
     this.#skipping = true;
-    this.#partial = [];
+    this.#partial.take();
   }
 
   #finishLine(): void {
     const skipped = this.#skipping;
-    const line = Buffer.concat(this.#partial);
+    const line = this.#partial.take();
     this.#skipping = false;
-    this.#partial = [];
-    this.#partialBytes = 0;
     const { maxMessageBytes: maxBytes } = this.#limits;
     if (skipped) this.#refuse(new RpcError('payload_too_large', `The message is larger than ${maxBytes} bytes`, { data: { maxBytes } }));
     else this.#receive(line);

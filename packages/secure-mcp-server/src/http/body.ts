@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { type Clock, JsonRpcParseError, RpcError } from '@mcp-blocks/core';
+import { ByteCollector } from '../byte-collector.js';
 import { HttpRefusal } from './refusal.js';
 
 /** Bounds of {@link readBody}. */
@@ -24,19 +25,17 @@ export async function readBody(request: IncomingMessage, { maxBytes, timeoutMs }
   const tooLarge = () => new RpcError('payload_too_large', `The message is larger than ${maxBytes} bytes`, { data: { maxBytes } });
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
   const body = await new Promise<Buffer>((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
+    const bytes = new ByteCollector();
     const settle = (finish: () => void) => {
       cancel();
       request.off('data', onData).off('end', onEnd).off('error', onError).off('close', onClose);
       finish();
     };
     const onData = (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes > maxBytes) settle(() => reject(tooLarge()));
-      else chunks.push(chunk);
+      if (bytes.length + chunk.length > maxBytes) settle(() => reject(tooLarge()));
+      else bytes.append(chunk);
     };
-    const onEnd = () => settle(() => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes)));
+    const onEnd = () => settle(() => resolve(bytes.take()));
     const onError = (error: Error) => settle(() => reject(new RpcError('cancelled', 'The request broke off', { cause: error })));
     const onClose = () => settle(() => reject(new RpcError('cancelled', 'The request broke off')));
     const cancel = clock.setTimeout(

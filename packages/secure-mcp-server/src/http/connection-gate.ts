@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { RpcError } from '@mcp-blocks/core';
-import { AddressList, plainAddress } from '../address-list.js';
+import { AddressList, plainAddress, siteOf } from '../address-list.js';
 import { integerOption } from '../options.js';
 
 /** Which addresses may connect, and how often. */
@@ -14,7 +14,10 @@ export interface AddressOptions {
    * header is ignored.
    */
   readonly trustedProxies?: readonly string[];
-  /** Most connections of one address at a time, trusted proxies not counted; further ones are closed at once. Default: 1000. */
+  /**
+   * Most connections of one address at a time, of IPv6 one /64 network, which one site may choose freely in; trusted
+   * proxies not counted. Further ones are closed at once. Default: 1000.
+   */
   readonly maxConnectionsPerIp?: number;
 }
 
@@ -41,13 +44,14 @@ export class ConnectionGate {
     const refusal = this.#refusal(address);
     if (refusal !== undefined) return refusal;
     if (address === undefined) return undefined;
-    const open = this.#connections.get(address) ?? 0;
+    const site = siteOf(address);
+    const open = this.#connections.get(site) ?? 0;
     if (open >= this.#maxConnectionsPerIp) return 'maxConnectionsPerIp';
-    this.#connections.set(address, open + 1);
+    this.#connections.set(site, open + 1);
     socket.once('close', () => {
-      const left = (this.#connections.get(address) ?? 1) - 1;
-      if (left === 0) this.#connections.delete(address);
-      else this.#connections.set(address, left);
+      const left = (this.#connections.get(site) ?? 1) - 1;
+      if (left === 0) this.#connections.delete(site);
+      else this.#connections.set(site, left);
     });
     return undefined;
   }

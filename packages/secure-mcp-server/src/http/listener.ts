@@ -213,6 +213,7 @@ export class HttpListener implements Listener {
         close: this.#draining || unread,
         headers: this.#web.headers(request),
         maxBufferedBytes: this.#options.maxBufferedBytes,
+        writeTimeoutMs: this.#options.writeTimeoutMs,
         endStream: endStream.signal,
         ...(unread ? { beforeEnd: discardRest(request, running.clock) } : {}),
       });
@@ -239,7 +240,7 @@ export class HttpListener implements Listener {
     const health = healthResponse(path, !this.#draining && host.ready?.() !== false);
     if (health !== undefined) return health;
     const { metrics, gate } = this.#options;
-    if (metrics !== undefined && path === metrics.path) return metricsResponse(metrics, request, gate.trustedProxies);
+    if (metrics !== undefined && path === metrics.path) return metricsResponse(metrics, request, gate.trustedProxies, this.#guard);
     const document = host.document?.(path);
     if (document !== undefined) return documentResponse(request.method ?? '', document);
     const remoteAddress = clientAddress(request, gate.trustedProxies);

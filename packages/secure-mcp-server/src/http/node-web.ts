@@ -22,6 +22,8 @@ export interface SendOptions {
   readonly headers: Readonly<Record<string, string>>;
   /** A stream is cut when more than this many bytes wait for a reader that does not read. */
   readonly maxBufferedBytes: number;
+  /** A client that takes nothing of a finished answer for so many milliseconds is cut. */
+  readonly writeTimeoutMs: number;
   /** Ends a stream before its end when it aborts. */
   readonly endStream: AbortSignal;
   /** Delays the end of a response whose content is already sent. */
@@ -47,6 +49,7 @@ export async function sendResponse(target: ServerResponse, response: Response, o
   }
   const body = response.body === null ? undefined : Buffer.from(await response.arrayBuffer());
   if (body !== undefined) target.setHeader('Content-Length', body.length);
+  cutWhenStuck(target, options.writeTimeoutMs);
   if (options.beforeEnd !== undefined) {
     target.write(body ?? '');
     await options.beforeEnd;
@@ -81,6 +84,16 @@ async function sendStream(target: ServerResponse, body: ReadableStream<Uint8Arra
     target.off('close', stop);
     options.endStream.removeEventListener('abort', stop);
     stop();
-    if (!target.destroyed) target.end();
+    if (!target.destroyed) {
+      cutWhenStuck(target, options.writeTimeoutMs);
+      target.end();
+    }
   }
+}
+
+/** Does not wait for ever for a client to take the rest: neither its memory nor its connection would be free again. */
+function cutWhenStuck(target: ServerResponse, timeoutMs: number): void {
+  target.setTimeout(timeoutMs, () => target.destroy());
+  // Before Node sets the time that an idle connection is kept.
+  target.prependOnceListener('finish', () => target.setTimeout(0));
 }

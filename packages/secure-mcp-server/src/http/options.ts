@@ -32,6 +32,8 @@ export interface HttpOptions extends AddressOptions {
   readonly headersTimeoutMs?: number;
   /** Milliseconds for a request's body to arrive. Default: 30 000. */
   readonly bodyTimeoutMs?: number;
+  /** Milliseconds in which a client must take some of the rest of its answer, once that is finished, before it is cut. Default: 30 000. */
+  readonly writeTimeoutMs?: number;
   /** Milliseconds an idle connection is kept. Default: 65 000, longer than the 60 s usual in load balancers. */
   readonly keepAliveTimeoutMs?: number;
   /**
@@ -96,6 +98,7 @@ export function resolveHttpOptions(options: HttpOptions): ResolvedHttpOptions {
     },
     headersTimeoutMs: integerOption('http.headersTimeoutMs', options.headersTimeoutMs, { fallback: 15_000, max: DAY_MS }),
     bodyTimeoutMs: integerOption('http.bodyTimeoutMs', options.bodyTimeoutMs, { fallback: 30_000, max: DAY_MS }),
+    writeTimeoutMs: integerOption('http.writeTimeoutMs', options.writeTimeoutMs, { fallback: 30_000, max: DAY_MS }),
     keepAliveTimeoutMs: integerOption('http.keepAliveTimeoutMs', options.keepAliveTimeoutMs, { fallback: 65_000, max: DAY_MS }),
     drainDelayMs: integerOption('http.drainDelayMs', options.drainDelayMs, { fallback: 0, min: 0, max: 600_000 }),
     maxSubscriptionsPerPrincipal: integerOption('http.maxSubscriptionsPerPrincipal', options.maxSubscriptionsPerPrincipal, {
