@@ -15,6 +15,7 @@ export type { ServerLimits } from './limits.js';
 export type { MetricsPage, MetricsReader, MetricsSource, ServerMetrics } from './metrics-page.js';
 export { type IntrospectionOptions, introspection } from './oauth/introspection.js';
 export { OAuthResourceServer, type OAuthResourceServerOptions, oauthResourceServer } from './oauth/resource-server.js';
+export type { RefusalAuditOptions } from './refusal-damper.js';
 export { SecureMCPServer, type SecureMCPServerOptions } from './secure-mcp-server.js';
 export type { RequestEvent, ServerEvents, ServerStatus } from './server-events.js';
 export { type StdioOptions, stdio } from './stdio.js';

@@ -19,6 +19,7 @@ import { HttpListener } from './http/listener.js';
 import { resolveLimits, type ServerLimits } from './limits.js';
 import type { MetricsSource, ServerMetrics } from './metrics-page.js';
 import { OAuthResourceServer } from './oauth/resource-server.js';
+import { type RefusalAuditOptions, RefusalDamper } from './refusal-damper.js';
 import { RequestMonitor } from './request-monitor.js';
 import { requestTimeout } from './request-timeout.js';
 import type { ServerEvents, ServerStatus } from './server-events.js';
@@ -37,6 +38,8 @@ export interface SecureMCPServerOptions {
   readonly listeners: readonly Listener[];
   /** Takes security events. The server does not close it. Default: they are not recorded. */
   readonly audit?: AuditSink;
+  /** Bounds what refusals of unknown callers write to the trail. */
+  readonly refusalAudit?: RefusalAuditOptions;
   readonly limits?: ServerLimits;
   readonly clock?: Clock;
   /** Told of failures whose details no caller gets. Default: one line and the stack on stderr. */
@@ -49,7 +52,7 @@ export class SecureMCPServer {
   readonly #clock: Clock;
   readonly #events = new Events<ServerEvents>();
   readonly #monitor: RequestMonitor;
-  readonly #record: (event: AuditEvent) => void;
+  readonly #audit: RefusalDamper;
   readonly #name: string;
   readonly #host: ListenerHost & { readonly metricsSource: MetricsSource };
   #status: ServerStatus = 'created';
@@ -79,7 +82,7 @@ export class SecureMCPServer {
       this.#events.emit('error', error);
       (options.onError ?? writeToStderr)(error);
     };
-    const record = (event: AuditEvent) => {
+    const write = (event: AuditEvent) => {
       this.#events.emit('securityEvent', event);
       try {
         audit?.record(event);
@@ -87,6 +90,8 @@ export class SecureMCPServer {
         onError(error as Error);
       }
     };
+    this.#audit = new RefusalDamper(write, clock, options.refusalAudit);
+    const record = (event: AuditEvent) => this.#audit.record(event);
     this.#monitor = new RequestMonitor(clock, this.#events, onError);
     const chain = new AuthenticationChain({
       authenticators,
@@ -106,7 +111,6 @@ export class SecureMCPServer {
       requestTimeout(limits.requestTimeoutMs, clock),
       ...(options.middleware ?? []),
     ]);
-    this.#record = record;
     this.#name = options.service.info.name;
     this.#host = {
       ...limits,
@@ -212,6 +216,7 @@ export class SecureMCPServer {
     const wasLive = this.#status === 'running' || this.#status === 'draining';
     try {
       const results = await Promise.allSettled(this.#listeners.map((listener) => listener.close()));
+      this.#audit.flush();
       const failed = results.find((result) => result.status === 'rejected');
       if (failed !== undefined) throw failed.reason;
     } catch (error) {
@@ -230,7 +235,7 @@ export class SecureMCPServer {
   }
 
   #lifecycle(type: 'server.started' | 'server.stopped'): void {
-    this.#record({ type, time: this.#clock.now(), outcome: 'succeeded', actor: '-', target: this.#name });
+    this.#audit.record({ type, time: this.#clock.now(), outcome: 'succeeded', actor: '-', target: this.#name });
   }
 }
 
