@@ -43,7 +43,7 @@ const BRAND = Symbol.for('mcp-blocks.RpcError');
 
 /** A failed call. Handlers and middleware throw it; the listener maps it to the wire. */
 export class RpcError extends Error {
-  override readonly name = 'RpcError';
+  override readonly name: string = 'RpcError';
   readonly code: RpcErrorCode;
   readonly data: JsonObject | undefined;
   readonly auditReason: string | undefined;

@@ -30,6 +30,7 @@ export { isLoopbackAddress } from './loopback-address.js';
 export { MemoryStateStore, type MemoryStateStoreOptions } from './memory-state-store.js';
 export { eraOf, LEGACY_PROTOCOL_VERSION, META, MODERN_PROTOCOL_VERSION, type ProtocolEra } from './protocol.js';
 export { isRepeatableMethod } from './repeatable.js';
+export { RetryBudget, type RetryBudgetOptions } from './retry-budget.js';
 export {
   type Caller,
   compose,

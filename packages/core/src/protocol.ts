@@ -27,4 +27,6 @@ export const META = {
   idempotencyKey: 'io.mcp-blocks/idempotencyKey',
   /** Ours: the version of a listed tool, resource, template or prompt. */
   version: 'io.mcp-blocks/version',
+  /** Ours: a client's cache answered, and this many milliseconds ago the result stopped being fresh. */
+  staleForMs: 'io.mcp-blocks/staleForMs',
 } as const;

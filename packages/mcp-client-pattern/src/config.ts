@@ -1,6 +1,7 @@
 import { type Clock, ConfigurationError, type Random, systemClock } from '@mcp-blocks/core';
 import type { Client, ClientCapabilities } from '@modelcontextprotocol/client';
 import { z } from 'zod';
+import { CacheStore, DEFAULT_MAX_BYTES, DEFAULT_MAX_SIZE } from './cache-store.js';
 import type { Connector } from './connection.js';
 import type { ProtocolOptions } from './sdk-connection.js';
 import type { TokenOption } from './token-source.js';
@@ -35,19 +36,60 @@ export interface MCPClientConfig {
   readonly cacheOptions?: {
     /** Most results kept; the least recently used go first. Default: 1,000. */
     readonly maxSize?: number;
+    /** Most bytes kept, counted as two for each character of the results' JSON. Default: 33,554,432 (32 MiB). */
+    readonly maxBytes?: number;
     /** How long a result is fresh where neither the server nor the caller says. Default: 300,000. */
     readonly defaultTTL?: number;
+    /**
+     * For so long after a result has become stale it is given out where the server fails (`unavailable`,
+     * `timeout`, `upstream_error`, `internal_error`), marked with `_meta["io.mcp-blocks/staleForMs"]`. What the
+     * server has said to have changed never is. Default: 0, never.
+     */
+    readonly staleIfErrorMs?: number;
+    /**
+     * Names the person (or whatever else may not see another's results) that a token stands for, so that a
+     * renewed token finds what its predecessor was answered. Default: each token is a person of its own.
+     */
+    readonly partition?: (token: string | undefined) => string;
+    /** Room shared with other clients, instead of `maxSize` and `maxBytes`. Default: one of its own. */
+    readonly store?: CacheStore;
+  };
+  /** When requests that may be repeated are sent again. */
+  readonly retryOptions?: {
+    /** One request reaches a server at most once more than this. 0 to 100. Default: 2. */
+    readonly maxAttempts?: number;
+    /** Bound of the random pause before the first retry; it doubles with each. Default: 100. */
+    readonly initialDelayMs?: number;
+    /** Largest bound of all. What the server asks for comes on top. Default: 5,000. */
+    readonly maxDelayMs?: number;
+    /** Retries after error answers, per request of the last ten seconds, 0 to 1. Default: 0.2. */
+    readonly budgetRatio?: number;
+    /** Such retries per second that are allowed beside those; 0 to 1,000. Default: 3. */
+    readonly minPerSecond?: number;
   };
   /** Most requests sent and not yet answered. Default: 10. */
   readonly maxConcurrentRequests?: number;
   /** Most requests waiting; one more fails with `unavailable`. Default: 10,000. */
   readonly queueLimit?: number;
+  /**
+   * Waiting so long is worth one level of `priority`: a request is overtaken by those one level above it only
+   * if they came less than this after it, two levels less than twice this. 1 or more; Infinity: levels are
+   * strict, and low ones may starve. Default: 5,000.
+   */
+  readonly priorityAgeingMs?: number;
   /** Time for a request, waiting included, where `request` is not told. Default: 30,000. */
   readonly requestTimeout?: number;
   /** Time for one transport to connect and agree on a version. Default: 10,000. */
   readonly connectTimeout?: number;
-  /** Time between probes of the connection; 0: none. Default: 30,000. */
+  /** Silence after which the connection is probed, which keeps it open too; 0: no probes. Default: 30,000. */
   readonly healthCheckInterval?: number;
+  /**
+   * A server that owes an answer is probed after this much silence, and one that does not answer a probe for
+   * so long is taken for dead: at most twice this passes until its requests are sent elsewhere. Default: 5,000.
+   */
+  readonly healthCheckTimeoutMs?: number;
+  /** With a moving average of round trips above this, `health` is `degraded`. Default: latency is not judged. */
+  readonly degradedLatencyMs?: number;
   /**
    * The bearer token. A function is called at first need and again, once for however many requests, when
    * the server refuses the token it gave.
@@ -87,8 +129,10 @@ export interface ConnectorEnvironment {
 
 /** Options of one request. Times are in milliseconds. */
 export interface RequestOptions {
-  /** Any finite number; higher goes first. Default: 0. */
+  /** An integer from -100 to 100; higher goes first, waiting counting for something (`priorityAgeingMs`). Default: 0. */
   readonly priority?: number;
+  /** Requests of one level with different keys take turns, such as those of different tenants. Default: they share one. */
+  readonly fairnessKey?: string;
   /** Time for the request, waiting for a connection and a turn included. Default: `requestTimeout`. */
   readonly timeout?: number;
   /**
@@ -98,6 +142,11 @@ export interface RequestOptions {
   readonly useCache?: boolean;
   /** How long the result is fresh, whatever the server says. */
   readonly ttl?: number;
+  /**
+   * Whether the request may be carried out twice: true also where the server deduplicates by idempotency key.
+   * Default: as core's `isRepeatableMethod` and the tool's `readOnlyHint` and `idempotentHint` have it.
+   */
+  readonly repeatable?: boolean;
   /** Cancels the request, queued or sent. */
   readonly signal?: AbortSignal;
   /** Told of the request's progress notifications. */
@@ -135,12 +184,33 @@ const ConfigSchema = z.strictObject({
       backoffMultiplier: z.number().min(1).default(1.5),
     })
     .prefault({}),
-  cacheOptions: z.strictObject({ maxSize: z.int().min(1).default(1000), defaultTTL: z.int().min(1).default(300_000) }).prefault({}),
+  cacheOptions: z
+    .strictObject({
+      maxSize: z.int().min(1).default(DEFAULT_MAX_SIZE),
+      maxBytes: z.int().min(1).default(DEFAULT_MAX_BYTES),
+      defaultTTL: z.int().min(1).default(300_000),
+      staleIfErrorMs: z.int().min(0).default(0),
+      partition: fn<(token: string | undefined) => string>().optional(),
+      store: z.custom<CacheStore>((value) => value instanceof CacheStore, 'expected a CacheStore').optional(),
+    })
+    .prefault({}),
+  retryOptions: z
+    .strictObject({
+      maxAttempts: z.int().min(0).max(100).default(2),
+      initialDelayMs: durationMs.default(100),
+      maxDelayMs: durationMs.default(5000),
+      budgetRatio: z.number().min(0).max(1).default(0.2),
+      minPerSecond: z.number().min(0).max(1000).default(3),
+    })
+    .prefault({}),
   maxConcurrentRequests: z.int().min(1).default(10),
   queueLimit: z.int().min(0).default(10_000),
+  priorityAgeingMs: z.union([z.int().min(1), z.literal(Number.POSITIVE_INFINITY)]).default(5000),
   requestTimeout: durationMs.default(30_000),
   connectTimeout: durationMs.default(10_000),
   healthCheckInterval: z.union([z.literal(0), durationMs]).default(30_000),
+  healthCheckTimeoutMs: durationMs.default(5000),
+  degradedLatencyMs: durationMs.optional(),
   credentials: z.strictObject({ token: z.union([z.string().min(1), fn<() => Promise<string>>()]) }).optional(),
   versionNegotiation: z.enum(['auto', 'legacy', 'modern']).default('auto'),
   allowInsecure: z.boolean().default(false),
@@ -156,10 +226,12 @@ const ConfigSchema = z.strictObject({
 });
 
 const RequestOptionsSchema = z.object({
-  priority: z.number().optional(),
+  priority: z.int().min(-100).max(100).optional(),
+  fairnessKey: z.string().optional(),
   timeout: durationMs.optional(),
   useCache: z.boolean().optional(),
   ttl: z.int().min(1).optional(),
+  repeatable: z.boolean().optional(),
   signal: z.instanceof(AbortSignal).optional(),
   onProgress: fn<(progress: object) => void>().optional(),
 });
@@ -176,6 +248,18 @@ export function resolveConfig(config: MCPClientConfig): ResolvedConfig {
       'reconnectOptions.maxDelay',
       `expected at least initialDelay (${reconnectOptions.initialDelay}), got ${reconnectOptions.maxDelay}`,
     );
+  }
+  const { retryOptions, cacheOptions } = parsed;
+  if (retryOptions.maxDelayMs < retryOptions.initialDelayMs) {
+    throw new ConfigurationError(
+      'retryOptions.maxDelayMs',
+      `expected at least initialDelayMs (${retryOptions.initialDelayMs}), got ${retryOptions.maxDelayMs}`,
+    );
+  }
+  for (const bound of ['maxSize', 'maxBytes'] as const) {
+    if (cacheOptions.store !== undefined && config.cacheOptions?.[bound] !== undefined) {
+      throw new ConfigurationError(`cacheOptions.${bound}`, 'is the business of cacheOptions.store');
+    }
   }
   const httpUrl = checkUrl('serverUrl', parsed.serverUrl, ['https:', 'http:'], allowInsecure);
   const defaultWebSocketUrl = new URL('/ws', httpUrl.origin.replace(/^http/, 'ws'));

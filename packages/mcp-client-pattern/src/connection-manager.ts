@@ -54,6 +54,8 @@ export class ConnectionManager {
   readonly #options: ConnectionManagerOptions;
   readonly #retired = new Set<Connection>();
   readonly #waiting: Deferred<void>[] = [];
+  readonly #tokens = new WeakMap<Connection, string | undefined>();
+  #identity: Connection | undefined;
   #state: ConnectionState = 'disconnected';
   #active: Active | undefined;
   /** Aborts the running attempts, or the probing for a better transport. */
@@ -75,6 +77,16 @@ export class ConnectionManager {
 
   get connection(): Connection | undefined {
     return this.#active?.connection;
+  }
+
+  /** Whose credentials speak for the client: the present or last connection, unless its token was refused. */
+  get identity(): Connection | undefined {
+    return this.#identity;
+  }
+
+  /** The token a connection was made with. */
+  tokenOf(connection: Connection): string | undefined {
+    return this.#tokens.get(connection);
   }
 
   get transport(): string | null {
@@ -124,8 +136,12 @@ export class ConnectionManager {
     return this.connect();
   }
 
-  /** The connection has ended or has failed a request. */
-  lost(connection: Connection, error: Error): void {
+  /**
+   * The connection has ended or has failed a request.
+   *
+   * @param dead - its requests in progress are not waited for.
+   */
+  lost(connection: Connection, error: Error, dead = false): void {
     const active = this.#active;
     if (active === undefined || active.connection !== connection || this.#state === 'closed') return;
     const { clock, connectors, reconnect, stableAfterMs } = this.#options;
@@ -133,12 +149,13 @@ export class ConnectionManager {
     // One that breaks as soon as it is made is a failed attempt: a broken server must not be stormed.
     this.#failures = worked ? 0 : this.#failures + 1;
     this.#lastError = error;
-    this.#dropActive();
+    this.#dropActive(dead);
     if (!reconnect) {
       this.#giveUp(error);
       return;
     }
     const refused = (error as RpcError).code === 'unauthenticated' ? active.token : undefined;
+    if (refused !== undefined) this.#identity = undefined;
     const next = active.preference + 1;
     this.#start('reconnecting', { refused, ...(!worked && next < connectors.length ? { first: next } : {}) });
   }
@@ -151,6 +168,7 @@ export class ConnectionManager {
     if (!this.#options.tokens.renewable) return false;
     const active = this.#active;
     if (active !== undefined && active.connection === connection) {
+      this.#identity = undefined;
       this.#dropActive();
       this.#start('reconnecting', { refused: active.token });
     }
@@ -168,13 +186,14 @@ export class ConnectionManager {
     await Promise.all([active?.connection.close(), ...[...this.#retired].map((connection) => connection.close())]);
   }
 
-  #dropActive(): void {
+  #dropActive(dead = false): void {
     const connection = this.#active?.connection;
     this.#active = undefined;
     if (connection === undefined) return;
     this.#retired.add(connection);
     void connection.closed.then(() => this.#retired.delete(connection));
-    connection.retire();
+    if (dead) void connection.close(true);
+    else connection.retire();
   }
 
   #newWork(): AbortSignal {
@@ -267,6 +286,8 @@ export class ConnectionManager {
   #adopt(active: Active): void {
     this.#dropActive();
     this.#active = active;
+    this.#identity = active.connection;
+    this.#tokens.set(active.connection, active.token);
     this.#opened += 1;
     if (active.preference > 0) this.#fallbacks += 1;
     void active.connection.closed.then((error) =>

@@ -38,8 +38,12 @@ export interface Connection {
   request(method: string, params: JsonObject, options: SendOptions): Promise<Answer>;
   /** Takes no part in anything new; closes when its requests in progress are answered. */
   retire(): void;
-  /** Ends the connection; requests in progress fail with ConnectionLostError. */
-  close(): Promise<void>;
+  /**
+   * Ends the connection; requests in progress fail with ConnectionLostError.
+   *
+   * @param dead - the server does not answer any longer: nothing is waited for.
+   */
+  close(dead?: boolean): Promise<void>;
 }
 
 /** Opens connections over one transport. */
@@ -61,9 +65,12 @@ export class ConnectionLostError extends Error {
   override readonly name = 'ConnectionLostError';
   /** False when the request certainly never reached the server's handler. */
   readonly maybeDelivered: boolean;
+  /** How long the server, or a proxy in front of it, asked to be left alone. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(message: string, maybeDelivered: boolean, cause?: unknown) {
+  constructor(message: string, maybeDelivered: boolean, cause?: unknown, retryAfterMs?: number) {
     super(message, cause === undefined ? undefined : { cause });
     this.maybeDelivered = maybeDelivered;
+    this.retryAfterMs = retryAfterMs;
   }
 }

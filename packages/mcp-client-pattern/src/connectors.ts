@@ -2,6 +2,7 @@ import { CLOSE_CODES, WebSocketClientTransport } from '@mcp-blocks/encrypted-web
 import { StreamableHTTPClientTransport, type Transport } from '@modelcontextprotocol/client';
 import type { ConnectorEnvironment } from './config.js';
 import type { Connector } from './connection.js';
+import { pushbackFetch } from './pushback-fetch.js';
 import { openSdkConnection, type ProtocolOptions, type TransportFacts } from './sdk-connection.js';
 
 /**
@@ -46,7 +47,7 @@ export function networkConnectors(environment: ConnectorEnvironment): readonly C
   );
   const http = sdkConnector('http', protocol, (token) => {
     const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
-    return new StreamableHTTPClientTransport(httpUrl, { requestInit: { headers } });
+    return new StreamableHTTPClientTransport(httpUrl, { requestInit: { headers }, fetch: pushbackFetch(protocol.clock) });
   });
   return [...(enableWebSocket ? [webSocket] : []), ...(enableHttpFallback ? [http] : [])];
 }

@@ -1,3 +1,6 @@
+export { AmbiguousOutcomeError, type AmbiguousReason } from './ambiguous-outcome-error.js';
+export type { BatchItem, BatchResult } from './batch.js';
+export { CacheStore, type CacheStoreOptions } from './cache-store.js';
 export type { ConnectorEnvironment, MCPClientConfig, RequestOptions } from './config.js';
 export {
   type Answer,
@@ -9,8 +12,12 @@ export {
 } from './connection.js';
 export type { ConnectionState } from './connection-manager.js';
 export { networkConnectors, sdkConnector } from './connectors.js';
-export { type ConnectionStatus, type MCPClientEvents, MCPClientPattern } from './mcp-client-pattern.js';
+export type { ConnectionStatus, MCPClientEvents } from './events.js';
+export type { Health } from './health-state.js';
+export type { LatencyPercentiles } from './latency-meter.js';
+export { MCPClientPattern } from './mcp-client-pattern.js';
 export type { MCPClientMetrics } from './metrics.js';
-export type { CacheStats } from './response-cache.js';
+export type { Retry } from './request-scheduler.js';
+export type { CacheEvent, CacheStats } from './response-cache.js';
 export type { ProtocolOptions, TransportFacts } from './sdk-connection.js';
 export type { TokenOption } from './token-source.js';

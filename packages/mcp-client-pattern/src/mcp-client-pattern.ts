@@ -1,71 +1,44 @@
-import { Events, isJsonObject, type JsonObject, META, type ProtocolEra, RpcError, type RpcResult } from '@mcp-blocks/core';
-import type {
-  CallToolResult,
-  GetPromptResult,
-  ListPromptsResult,
-  ListResourcesResult,
-  ListResourceTemplatesResult,
-  ListToolsResult,
-  ReadResourceResult,
-} from '@modelcontextprotocol/client';
+import { ConfigurationError, Events, isJsonObject, type JsonObject, META, RpcError, type RpcResult } from '@mcp-blocks/core';
 import { backoffDelay } from './backoff.js';
+import { type BatchItem, type BatchResult, runBatch } from './batch.js';
+import { CacheStore } from './cache-store.js';
+import { CachedRequests } from './cached-requests.js';
 import { checkRequestOptions, type MCPClientConfig, type RequestOptions, type ResolvedConfig, resolveConfig } from './config.js';
-import type { Answer, Connection } from './connection.js';
+import type { Connection } from './connection.js';
 import { ConnectionManager, type ConnectionState } from './connection-manager.js';
 import { networkConnectors } from './connectors.js';
-import { HealthCheck } from './health-check.js';
+import type { ConnectionStatus, MCPClientEvents } from './events.js';
+import { HealthMonitor } from './health-monitor.js';
+import { HealthState } from './health-state.js';
 import { KeepAlive } from './keep-alive.js';
-import { CallCounter, LatencyMeter, type MCPClientMetrics } from './metrics.js';
-import { RequestScheduler } from './request-scheduler.js';
-import { type CacheStats, ResponseCache } from './response-cache.js';
-import { ToolHints } from './retry-policy.js';
-import { SingleFlight } from './single-flight.js';
+import { LatencyMeter } from './latency-meter.js';
+import { CallCounter, type MCPClientMetrics } from './metrics.js';
+import { type Delivery, RequestScheduler } from './request-scheduler.js';
+import { type CacheableRequest, type CacheStats, ResponseCache } from './response-cache.js';
+import { RetryPolicy } from './retry-policy.js';
+import { matcher } from './text-pattern.js';
 import { TokenSource } from './token-source.js';
-
-/** How the client is connected. */
-export interface ConnectionStatus {
-  readonly state: ConnectionState;
-  /** `websocket`, `http` or a custom connector's name; `null` while there is no connection. */
-  readonly transport: string | null;
-  /** The protocol era spoken; `null` while there is no connection. */
-  readonly era: ProtocolEra | null;
-  /** Moving average of round trips in milliseconds; `null` before the first. */
-  readonly latency: number | null;
-  /** The newest reason for a failed or lost connection. */
-  readonly lastError?: Error;
-  /** Failed rounds of attempts since the connection was lost; 0 while connected. */
-  readonly reconnectAttempts: number;
-}
-
-/** What listeners of {@link MCPClientPattern.on} are given. */
-export interface MCPClientEvents {
-  /** The state or the transport has changed. */
-  statusChange: ConnectionStatus;
-  /**
-   * Trouble worth a line in a log: of the transport, of a subscription, of a listener. What made a request
-   * fail may show here too.
-   */
-  error: Error;
-  /** Any notification of the server, the cache already updated by it. */
-  notification: { readonly method: string; readonly params: JsonObject };
-}
+import { ToolHints } from './tool-hints.js';
+import { TypedRequests } from './typed-requests.js';
 
 /**
  * An MCP client that keeps working: WebSocket first and HTTP while there is none, reconnecting, with a
  * priority queue and a cache in front. Speaks both protocol eras through the official SDK's client.
  *
  * Requests made while there is no connection wait for one. When a connection is lost, requests that read
- * or are declared idempotent are sent again; a tool call that may have arrived is not, and fails with
- * `ambiguous_outcome`. Every tool call carries `_meta["io.mcp-blocks/idempotencyKey"]`, the same however
+ * or are declared idempotent are sent again; a tool call that may have arrived is not, and fails with an
+ * AmbiguousOutcomeError. Every tool call carries `_meta["io.mcp-blocks/idempotencyKey"]`, the same however
  * often it is sent, by which a server may recognise a repetition.
  */
-export class MCPClientPattern {
+export class MCPClientPattern extends TypedRequests {
   readonly #config: ResolvedConfig;
   readonly #manager: ConnectionManager;
   readonly #scheduler: RequestScheduler;
   readonly #cache: ResponseCache;
-  readonly #flights: SingleFlight<Answer>;
-  readonly #health: HealthCheck | undefined;
+  readonly #store: CacheStore;
+  readonly #cached: CachedRequests;
+  readonly #monitor: HealthMonitor | undefined;
+  readonly #health: HealthState;
   readonly #events: Events<MCPClientEvents>;
   readonly #hints = new ToolHints();
   readonly #calls = new CallCounter();
@@ -75,18 +48,38 @@ export class MCPClientPattern {
     state: 'disconnected',
     connection: undefined,
   };
-  #hadConnection = false;
+  #lastTransport: string | null = null;
+  /** The partition of whoever calls without a token: nobody else's. */
+  readonly #nobody: string;
 
   /** @throws ConfigurationError naming the option that is wrong. */
   constructor(config: MCPClientConfig) {
+    super();
     const resolved = resolveConfig(config);
     const { clock, random, reconnectOptions } = resolved;
     this.#config = resolved;
     this.#events = new Events((error, event) => {
       if (event !== 'error') this.#report(error);
     });
-    this.#cache = new ResponseCache({ ...resolved.cacheOptions, clock });
-    this.#flights = new SingleFlight(clock);
+    const { cacheOptions, retryOptions } = resolved;
+    this.#store = cacheOptions.store ?? new CacheStore({ maxSize: cacheOptions.maxSize, maxBytes: cacheOptions.maxBytes });
+    this.#nobody = this.#store.newName();
+    this.#health = new HealthState(resolved.degradedLatencyMs);
+    this.#cache = new ResponseCache({
+      store: this.#store,
+      server: resolved.httpUrl.href,
+      defaultTTL: cacheOptions.defaultTTL,
+      staleIfErrorMs: cacheOptions.staleIfErrorMs,
+      clock,
+      onEvent: (event) => this.#events.emit('cache', event),
+    });
+    this.#cached = new CachedRequests({
+      cache: this.#cache,
+      calls: this.#calls,
+      clock,
+      partition: () => this.#partitionOf(this.#manager.identity),
+      partitionOf: ({ connection }) => this.#partitionOf(connection),
+    });
     const retryDelay = (failures: number) => backoffDelay(failures, reconnectOptions, random);
     const connectors = (resolved.connectors ?? networkConnectors)({
       httpUrl: resolved.httpUrl,
@@ -120,27 +113,41 @@ export class MCPClientPattern {
       },
       onChange: () => this.#changed(),
     });
-    const answered = (roundTripMs: number) => this.#latency.record(roundTripMs);
-    const lost = (connection: Connection, error: Error) => this.#manager.lost(connection, error);
+    const answered = (roundTripMs?: number) => this.#answered(roundTripMs);
+    const lost = (connection: Connection, error: Error, dead?: boolean) => this.#manager.lost(connection, error, dead);
     this.#scheduler = new RequestScheduler({
       maxConcurrent: resolved.maxConcurrentRequests,
       queueLimit: resolved.queueLimit,
+      ageingMs: resolved.priorityAgeingMs,
       clock,
+      retries: new RetryPolicy({ ...retryOptions, clock, random }),
       route: {
         connection: () => this.#manager.connection,
         refusal: () => this.#refusal(),
         lost,
         renew: (connection) => this.#manager.renew(connection),
         mayRepeat: (method, params) => this.#hints.mayRepeat(method, params),
+        sent: () => this.#monitor?.sent(),
         answered,
+        fastestAnswerMs: () => this.#latency.fastest,
+        retried: (retry) => {
+          this.#calls.retried();
+          this.#events.emit('retry', retry);
+        },
+        ambiguous: (error) => {
+          this.#calls.ambiguous();
+          this.#events.emit('ambiguousOutcome', error);
+        },
+        queueFull: (queued) => this.#events.emit('queueFull', { method: queued, queueLimit: resolved.queueLimit }),
       },
     });
     if (resolved.healthCheckInterval > 0) {
-      this.#health = new HealthCheck({
+      this.#monitor = new HealthMonitor({
         intervalMs: resolved.healthCheckInterval,
-        timeoutMs: resolved.requestTimeout,
+        timeoutMs: resolved.healthCheckTimeoutMs,
         clock,
         connection: () => this.#manager.connection,
+        outstanding: () => this.#scheduler.active,
         lost,
         answered,
       });
@@ -165,47 +172,36 @@ export class MCPClientPattern {
   /**
    * Sends a request. A list without `cursor` is read to its end.
    *
-   * @throws ConfigurationError for an option out of range. RpcError `timeout`; `cancelled`; `unavailable`
-   * when the queue is full or the client has given up connecting; `unauthenticated`; `ambiguous_outcome`
-   * when a tool call was cut off; or the server's error, its number in `jsonRpcCode`.
+   * @throws ConfigurationError for an option out of range. RpcError `timeout` when there was no answer in time
+   * and nothing can have happened that a repetition would make worse; `cancelled`; `unavailable` when the queue
+   * is full or the client has given up connecting; `unauthenticated`; AmbiguousOutcomeError when it was sent, no
+   * answer came and it may not be repeated; or the server's error, its number in `jsonRpcCode`.
    */
   async request(method: string, params: JsonObject = {}, options: RequestOptions = {}): Promise<RpcResult> {
     checkRequestOptions(options);
     this.#calls.started();
     try {
-      return await this.#keepAlive.during(this.#answer(method, params, options));
+      const cacheable = this.#cacheable(method, params, options);
+      const cached = cacheable === undefined ? undefined : this.#cached.get(cacheable);
+      return cached ?? (await this.#keepAlive.during(this.#fetch(method, params, options, cacheable)));
     } catch (error) {
       this.#calls.failed();
       throw error;
     }
   }
 
-  callTool(name: string, args: JsonObject = {}, options?: RequestOptions): Promise<CallToolResult> {
-    return this.request('tools/call', { name, arguments: args }, options) as Promise<unknown> as Promise<CallToolResult>;
-  }
-
-  listTools(options?: RequestOptions): Promise<ListToolsResult> {
-    return this.request('tools/list', {}, options) as Promise<unknown> as Promise<ListToolsResult>;
-  }
-
-  listResources(options?: RequestOptions): Promise<ListResourcesResult> {
-    return this.request('resources/list', {}, options) as Promise<unknown> as Promise<ListResourcesResult>;
-  }
-
-  listResourceTemplates(options?: RequestOptions): Promise<ListResourceTemplatesResult> {
-    return this.request('resources/templates/list', {}, options) as Promise<unknown> as Promise<ListResourceTemplatesResult>;
-  }
-
-  readResource(uri: string, options?: RequestOptions): Promise<ReadResourceResult> {
-    return this.request('resources/read', { uri }, options) as Promise<unknown> as Promise<ReadResourceResult>;
-  }
-
-  listPrompts(options?: RequestOptions): Promise<ListPromptsResult> {
-    return this.request('prompts/list', {}, options) as Promise<unknown> as Promise<ListPromptsResult>;
-  }
-
-  getPrompt(name: string, args: Readonly<Record<string, string>> = {}, options?: RequestOptions): Promise<GetPromptResult> {
-    return this.request('prompts/get', { name, arguments: { ...args } }, options) as Promise<unknown> as Promise<GetPromptResult>;
+  /**
+   * Makes many requests, `concurrency` at a time (default: `maxConcurrentRequests`), and resolves with what
+   * became of each, in their order. It rejects for none that failed. Identical reads in progress are sent
+   * once; on the wire each request is a message of its own, as MCP has it since 2025-06-18.
+   *
+   * @throws ConfigurationError when `concurrency` is no integer from 1 to 10,000.
+   */
+  async batchCall(items: readonly BatchItem[], { concurrency }: { readonly concurrency?: number } = {}): Promise<readonly BatchResult[]> {
+    const lanes = concurrency ?? this.#config.maxConcurrentRequests;
+    if (!Number.isInteger(lanes) || lanes < 1 || lanes > 10_000)
+      throw new ConfigurationError('concurrency', `expected an integer from 1 to 10000, got ${lanes}`);
+    return runBatch(items, lanes, (method, params, options) => this.request(method, params, options));
   }
 
   getConnectionStatus(): ConnectionStatus {
@@ -214,7 +210,8 @@ export class MCPClientPattern {
       state,
       transport,
       era: connection?.era ?? null,
-      latency: this.#latency.value,
+      health: this.#health.value,
+      latency: this.#latency.average,
       ...(lastError === undefined ? {} : { lastError }),
       reconnectAttempts,
     };
@@ -223,15 +220,23 @@ export class MCPClientPattern {
   getMetrics(): MCPClientMetrics {
     const { reconnects, fallbacks } = this.#manager;
     const { active, queued } = this.#scheduler;
-    return this.#calls.snapshot({ activeRequests: active, queuedRequests: queued, reconnects, fallbacks });
+    const latencyPercentiles = this.#latency.percentiles();
+    return this.#calls.snapshot({ activeRequests: active, queuedRequests: queued, reconnects, fallbacks, latencyPercentiles });
   }
 
   getCacheStats(): CacheStats {
     return this.#cache.stats();
   }
 
-  clearCache(): void {
-    this.#cache.clear();
+  /**
+   * Forgets cached results of this server.
+   *
+   * @param pattern - which: matched against the method, followed for a resource, tool or prompt by a space and
+   * its URI or name, such as `tools/list` or `resources/read file:///a`. In text, `*` stands for anything.
+   * Default: all.
+   */
+  clearCache(pattern: string | RegExp = '*'): void {
+    this.#cache.clear(matcher(pattern));
   }
 
   /** Listens for an event; returns the function that ends the subscription. */
@@ -241,60 +246,78 @@ export class MCPClientPattern {
 
   /** Fails what waits with `cancelled` and ends the connection, its timers and subscriptions. May be called twice. */
   async close(): Promise<void> {
-    this.#health?.stop();
+    this.#monitor?.stop();
     this.#scheduler.failAll(new RpcError('cancelled', 'The client has been closed'));
     await this.#manager.close();
-    this.#cache.clear();
+    // What is shared may be of use to others.
+    if (this.#config.cacheOptions.store === undefined) this.#cache.clear();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  async #answer(method: string, params: JsonObject, options: RequestOptions): Promise<RpcResult> {
-    const { clock, enableCaching, requestTimeout } = this.#config;
-    const startedAt = clock.now();
-    // What a listener of progress hears is its own request's.
-    const cacheable = enableCaching && options.onProgress === undefined;
-    const key = cacheable ? ResponseCache.key(method, params, options, (name) => this.#hints.isReadOnly(name)) : undefined;
-    if (key === undefined) {
-      const { result } = await this.#send(method, params, options, options.timeout ?? requestTimeout, options.signal);
-      this.#calls.succeeded(clock.now() - startedAt);
-      return result;
-    }
-    const cached = this.#cache.get(key);
-    if (cached !== undefined) {
-      this.#calls.shared('cache');
-      this.#calls.succeeded();
-      return cached;
-    }
-    const generation = this.#cache.generation(method);
-    const waiter = { timeoutMs: options.timeout ?? requestTimeout, signal: options.signal, what: method };
-    const { value, joined } = await this.#flights.run(key, generation, waiter, (signal) =>
-      this.#send(method, params, options, undefined, signal),
-    );
-    if (joined) {
-      this.#calls.shared('flight');
-      this.#calls.succeeded();
-      return structuredClone(value.result);
-    }
-    if (!value.interactive) this.#cache.set(key, method, params, value.result, value.era, options, generation);
-    this.#calls.succeeded(clock.now() - startedAt);
-    return value.result;
+  #cacheable(method: string, params: JsonObject, options: RequestOptions): CacheableRequest | undefined {
+    // What a listener of progress hears is its own request's; a closed client answers nothing.
+    if (!this.#config.enableCaching || options.onProgress !== undefined || this.#manager.state === 'closed') return undefined;
+    return ResponseCache.cacheable(method, params, options, (name) => this.#hints.isReadOnly(name));
+  }
+
+  async #fetch(method: string, params: JsonObject, options: RequestOptions, cacheable: CacheableRequest | undefined): Promise<RpcResult> {
+    const timeoutMs = options.timeout ?? this.#config.requestTimeout;
+    if (cacheable !== undefined)
+      return this.#cached.fetch(cacheable, options, timeoutMs, (signal) => this.#send(method, params, options, undefined, signal));
+    const startedAt = this.#config.clock.now();
+    const { answer } = await this.#send(method, params, options, timeoutMs, options.signal);
+    this.#calls.succeeded(this.#config.clock.now() - startedAt);
+    return answer.result;
   }
 
   async #send(
     method: string,
     params: JsonObject,
-    { priority = 0, onProgress }: RequestOptions,
+    { priority = 0, fairnessKey = '', repeatable, onProgress }: RequestOptions,
     timeoutMs: number | undefined,
     signal: AbortSignal | undefined,
-  ): Promise<Answer> {
+  ): Promise<Delivery> {
     if (this.#manager.state === 'disconnected' && !this.#manager.gaveUp) this.#manager.connect().catch(() => {});
     const sent = method === 'tools/call' ? this.#withIdempotencyKey(params) : params;
-    const answer = await this.#scheduler.submit({ method, params: sent, priority, timeoutMs, signal, onProgress });
-    if (method === 'tools/list') this.#hints.learn(answer.result, params.cursor !== undefined);
-    return answer;
+    const delivery = await this.#scheduler.submit({
+      method,
+      params: sent,
+      priority,
+      fairnessKey,
+      repeatable,
+      timeoutMs,
+      signal,
+      onProgress,
+    });
+    if (method === 'tools/list') this.#hints.learn(delivery.answer.result, params.cursor !== undefined);
+    return delivery;
+  }
+
+  /** Whose results a connection's are; `undefined` without one. */
+  #partitionOf(connection: Connection | undefined): string | undefined {
+    if (connection === undefined) return undefined;
+    const token = this.#manager.tokenOf(connection);
+    const { partition } = this.#config.cacheOptions;
+    if (partition !== undefined) return `as ${partition(token)}`;
+    return token === undefined ? this.#nobody : this.#store.nameOf(token);
+  }
+
+  #answered(roundTripMs: number | undefined): void {
+    this.#monitor?.heard();
+    if (roundTripMs === undefined) return;
+    this.#latency.record(roundTripMs);
+    this.#judgeHealth();
+  }
+
+  #judgeHealth(): void {
+    const from = this.#health.value;
+    const { state, lastError } = this.#manager;
+    const { average } = this.#latency;
+    if (this.#health.judge(state, lastError !== undefined, average))
+      this.#events.emit('healthChange', { from, to: this.#health.value, latency: average });
   }
 
   /** A key of the caller's own stays: it may name an effect begun before this process was. */
@@ -314,20 +337,28 @@ export class MCPClientPattern {
   }
 
   #notified(method: string, params: JsonObject): void {
+    this.#monitor?.heard();
     this.#cache.notified(method, params);
     if (method === 'notifications/tools/list_changed') this.#hints.forget();
     this.#events.emit('notification', { method, params });
   }
 
   #changed(): void {
-    const { state, connection } = this.#manager;
-    const changed = state !== this.#seen.state || connection !== this.#seen.connection;
-    if (connection !== undefined && connection !== this.#seen.connection) {
-      if (this.#hadConnection) this.#cache.missedNotifications();
-      this.#hadConnection = true;
-      this.#health?.start();
-    }
+    const { state, connection, transport } = this.#manager;
+    const { connection: last } = this.#seen;
+    const changed = state !== this.#seen.state || connection !== last;
+    const isNew = connection !== undefined && connection !== last;
     this.#seen = { state, connection };
+    if (isNew) {
+      if (this.#lastTransport !== null) this.#cache.missedNotifications();
+      this.#monitor?.connected();
+    }
+    this.#judgeHealth();
+    if (isNew && transport !== null && transport !== this.#lastTransport) {
+      const from = this.#lastTransport;
+      this.#lastTransport = transport;
+      this.#events.emit('transportChange', { from, to: transport });
+    }
     if (changed) this.#events.emit('statusChange', this.getConnectionStatus());
     this.#scheduler.pump();
   }

@@ -1,3 +1,5 @@
+import type { LatencyPercentiles } from './latency-meter.js';
+
 /** Counters and gauges of one client. Counters run from its construction; times in milliseconds. */
 export interface MCPClientMetrics {
   /** Calls of `request` and the methods built on it. */
@@ -18,7 +20,16 @@ export interface MCPClientMetrics {
   readonly reconnects: number;
   /** Connections made over a transport that is not the preferred one. */
   readonly fallbacks: number;
+  /** Times a request was sent again, for whatever reason. */
+  readonly retries: number;
+  /** Requests that failed and may have been carried out. */
+  readonly ambiguousOutcomes: number;
+  /** Times from sending to result of the last one to two thousand results the server gave, probes included. */
+  readonly latencyPercentiles: LatencyPercentiles;
 }
+
+/** The part of the metrics that others than the {@link CallCounter} keep. */
+type Gauges = Pick<MCPClientMetrics, 'activeRequests' | 'queuedRequests' | 'reconnects' | 'fallbacks' | 'latencyPercentiles'>;
 
 /** Counts calls. The gauges are their owners' and passed in by {@link CallCounter.snapshot}. */
 export class CallCounter {
@@ -29,6 +40,8 @@ export class CallCounter {
   #cacheHits = 0;
   #timed = 0;
   #latencySum = 0;
+  #retries = 0;
+  #ambiguous = 0;
 
   started(): void {
     this.#total += 1;
@@ -46,12 +59,20 @@ export class CallCounter {
     this.#failed += 1;
   }
 
+  retried(): void {
+    this.#retries += 1;
+  }
+
+  ambiguous(): void {
+    this.#ambiguous += 1;
+  }
+
   shared(from: 'cache' | 'flight'): void {
     this.#cached += 1;
     if (from === 'cache') this.#cacheHits += 1;
   }
 
-  snapshot(gauges: Pick<MCPClientMetrics, 'activeRequests' | 'queuedRequests' | 'reconnects' | 'fallbacks'>): MCPClientMetrics {
+  snapshot(gauges: Gauges): MCPClientMetrics {
     return {
       totalRequests: this.#total,
       successfulRequests: this.#succeeded,
@@ -59,24 +80,9 @@ export class CallCounter {
       cachedResponses: this.#cached,
       averageLatency: this.#timed === 0 ? 0 : this.#latencySum / this.#timed,
       cacheHits: this.#cacheHits,
+      retries: this.#retries,
+      ambiguousOutcomes: this.#ambiguous,
       ...gauges,
     };
-  }
-}
-
-/** Share of the newest sample: about the last ten count. */
-const EWMA_WEIGHT = 0.2;
-
-/** An exponentially weighted moving average of round trips. */
-export class LatencyMeter {
-  #value: number | null = null;
-
-  /** Milliseconds; `null` before the first sample. */
-  get value(): number | null {
-    return this.#value;
-  }
-
-  record(latencyMs: number): void {
-    this.#value = this.#value === null ? latencyMs : this.#value + EWMA_WEIGHT * (latencyMs - this.#value);
   }
 }

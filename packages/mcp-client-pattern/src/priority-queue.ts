@@ -1,85 +1,166 @@
+import { Heap, type HeapNode } from './heap.js';
+
 /** A place in a {@link PriorityQueue}. */
 export interface QueueEntry<T> {
   readonly value: T;
   readonly priority: number;
-  /** Where the entry stands among those of its priority: lower first. */
-  readonly order: number;
+  readonly fairnessKey: string;
 }
 
 interface Slot<T> extends QueueEntry<T> {
-  /** Position in the heap, -1 once out. */
-  index: number;
+  readonly enqueuedAt: number;
+  /** Grows with every push, and with `enqueuedAt`. */
+  readonly order: number;
+  lane: Lane<T> | undefined;
+  node: HeapNode<Slot<T>> | undefined;
 }
 
-/** Higher priority first, first come first served within a priority. Push, pop and remove cost O(log n). */
-export class PriorityQueue<T> {
-  readonly #heap: Slot<T>[] = [];
-  #nextOrder = 0;
+/** What waits at one level under one fairness key, oldest first. */
+interface Lane<T> {
+  readonly key: string;
+  readonly level: Level<T>;
+  readonly slots: Heap<Slot<T>>;
+  /** Lanes are served in order of this, which no two have; being served moves a lane to the end. */
+  turn: number;
+  byTurn: HeapNode<Lane<T>>;
+  byAge: HeapNode<Lane<T>>;
+}
 
-  get size(): number {
-    return this.#heap.length;
-  }
+interface Level<T> {
+  readonly priority: number;
+  readonly lanes: Map<string, Lane<T>>;
+  readonly byTurn: Heap<Lane<T>>;
+  readonly byAge: Heap<Lane<T>>;
+}
+
+/**
+ * Levels of priority. Within a level the fairness keys take turns, and within a key it is first come, first
+ * served.
+ *
+ * Waiting counts: a level stands where its oldest entry does, at `enqueuedAt - priority × ageingMs`, and the
+ * lowest goes first. So an entry is overtaken by entries of a level higher by `d` only if they came less than
+ * `d × ageingMs` after it. That difference never changes while both wait, so nothing has to be sorted anew as
+ * time passes: push, pop and remove cost O(log n), and O(number of levels) to choose among these.
+ */
+export class PriorityQueue<T> {
+  readonly #ageingMs: number;
+  readonly #now: () => number;
+  readonly #levels = new Map<number, Level<T>>();
+  #size = 0;
+  #orders = 0;
+  #turns = 0;
+  #latest = Number.NEGATIVE_INFINITY;
 
   /**
-   * @param priority - any finite number; higher goes first.
-   * @param order - the `order` of an earlier entry, to put a value back where it stood. Default: last in line.
+   * @param ageingMs - the head start of a level over the one below it; Infinity: waiting never counts.
+   * @param now - milliseconds; if it goes back, it counts as standing still.
    */
-  push(value: T, priority: number, order: number = this.#nextOrder++): QueueEntry<T> {
-    const slot: Slot<T> = { value, priority, order, index: this.#heap.length };
-    this.#heap.push(slot);
-    this.#rise(slot);
+  constructor(ageingMs: number, now: () => number) {
+    this.#ageingMs = ageingMs;
+    this.#now = now;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** @param priority - any finite number; each one in use is a level. */
+  push(value: T, priority = 0, fairnessKey = ''): QueueEntry<T> {
+    this.#latest = Math.max(this.#latest, this.#now());
+    const slot: Slot<T> = {
+      value,
+      priority,
+      fairnessKey,
+      enqueuedAt: this.#latest,
+      order: ++this.#orders,
+      lane: undefined,
+      node: undefined,
+    };
+    this.#insert(slot, ++this.#turns);
     return slot;
+  }
+
+  /** Puts an entry that is out back where it stood, its turn given back to it. */
+  putBack(entry: QueueEntry<T>): void {
+    const slot = entry as Slot<T>;
+    if (slot.lane === undefined) this.#insert(slot, slot.order - Number.MAX_SAFE_INTEGER);
   }
 
   /** Takes out the entry whose turn it is. */
   pop(): QueueEntry<T> | undefined {
-    const first = this.#heap[0];
-    if (first !== undefined) this.remove(first);
-    return first;
+    let next: Level<T> | undefined;
+    for (const level of this.#levels.values()) if (next === undefined || this.#before(level, next)) next = level;
+    const lane = next?.byTurn.first;
+    const slot = lane?.slots.first;
+    if (lane === undefined || slot === undefined) return undefined;
+    lane.turn = ++this.#turns;
+    lane.level.byTurn.update(lane.byTurn);
+    this.remove(slot);
+    return slot;
   }
 
   /** Takes out any entry; false when it is out already. */
   remove(entry: QueueEntry<T>): boolean {
-    const slot = entry as Slot<T>;
-    if (slot.index < 0 || this.#heap[slot.index] !== slot) return false;
-    const last = this.#heap.pop() as Slot<T>;
-    if (last !== slot) {
-      last.index = slot.index;
-      this.#heap[last.index] = last;
-      this.#rise(last);
-      this.#sink(last);
+    const { lane, node } = entry as Slot<T>;
+    if (lane === undefined || node === undefined) return false;
+    (entry as Slot<T>).lane = undefined;
+    lane.slots.remove(node);
+    this.#size -= 1;
+    const { level } = lane;
+    if (lane.slots.size > 0) {
+      level.byAge.update(lane.byAge);
+      return true;
     }
-    slot.index = -1;
+    level.byTurn.remove(lane.byTurn);
+    level.byAge.remove(lane.byAge);
+    level.lanes.delete(lane.key);
+    if (level.lanes.size === 0) this.#levels.delete(level.priority);
     return true;
   }
 
-  #rise(slot: Slot<T>): void {
-    while (slot.index > 0) {
-      const parent = this.#heap[(slot.index - 1) >> 1] as Slot<T>;
-      if (!before(slot, parent)) return;
-      this.#swap(slot, parent);
+  #insert(slot: Slot<T>, turn: number): void {
+    const level = this.#levels.get(slot.priority) ?? this.#newLevel(slot.priority);
+    let lane = level.lanes.get(slot.fairnessKey);
+    const isNew = lane === undefined;
+    lane ??= {
+      key: slot.fairnessKey,
+      level,
+      slots: new Heap<Slot<T>>((a, b) => a.order < b.order),
+      turn,
+      byTurn: undefined as never,
+      byAge: undefined as never,
+    };
+    slot.lane = lane;
+    slot.node = lane.slots.push(slot);
+    this.#size += 1;
+    if (!isNew) {
+      level.byAge.update(lane.byAge);
+      return;
     }
+    level.lanes.set(lane.key, lane);
+    lane.byTurn = level.byTurn.push(lane);
+    lane.byAge = level.byAge.push(lane);
   }
 
-  #sink(slot: Slot<T>): void {
-    for (;;) {
-      const left = this.#heap[2 * slot.index + 1];
-      const right = this.#heap[2 * slot.index + 2];
-      const child = right !== undefined && left !== undefined && before(right, left) ? right : left;
-      if (child === undefined || !before(child, slot)) return;
-      this.#swap(child, slot);
-    }
+  #newLevel(priority: number): Level<T> {
+    const level: Level<T> = {
+      priority,
+      lanes: new Map(),
+      byTurn: new Heap((a, b) => a.turn < b.turn),
+      byAge: new Heap((a, b) => oldest(a).order < oldest(b).order),
+    };
+    this.#levels.set(priority, level);
+    return level;
   }
 
-  #swap(a: Slot<T>, b: Slot<T>): void {
-    const index = a.index;
-    a.index = b.index;
-    b.index = index;
-    this.#heap[a.index] = a;
-    this.#heap[b.index] = b;
+  #before(a: Level<T>, b: Level<T>): boolean {
+    if (this.#ageingMs === Number.POSITIVE_INFINITY) return a.priority > b.priority;
+    const [first, second] = [oldest(a.byAge.first as Lane<T>), oldest(b.byAge.first as Lane<T>)];
+    const lead = first.enqueuedAt - second.enqueuedAt - (a.priority - b.priority) * this.#ageingMs;
+    return lead === 0 ? first.order < second.order : lead < 0;
   }
 }
 
-function before<T>(a: Slot<T>, b: Slot<T>): boolean {
-  return a.priority === b.priority ? a.order < b.order : a.priority > b.priority;
+function oldest<T>(lane: Lane<T>): Slot<T> {
+  return lane.slots.first as Slot<T>;
 }

@@ -1,18 +1,38 @@
-import { type Clock, type JsonObject, RpcError } from '@mcp-blocks/core';
+import { type CancelTimer, type Clock, isJsonObject, isRpcError, type JsonObject, META, RpcError } from '@mcp-blocks/core';
+import { AmbiguousOutcomeError, type AmbiguousReason } from './ambiguous-outcome-error.js';
 import { type Answer, type Connection, ConnectionLostError } from './connection.js';
 import { Deferred } from './deferred.js';
 import { PriorityQueue, type QueueEntry } from './priority-queue.js';
-import { MAX_DELIVERIES } from './retry-policy.js';
+import type { RetryPolicy } from './retry-policy.js';
 
 /** One request to be sent when its turn comes. */
 export interface ScheduledRequest {
   readonly method: string;
   readonly params: JsonObject;
   readonly priority: number;
+  readonly fairnessKey: string;
   /** Counted from now, waiting included. Absent: whoever waits keeps the time. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: JsonObject) => void) | undefined;
+  /** Whether it may be carried out twice, where the caller knows. */
+  readonly repeatable?: boolean | undefined;
+}
+
+/** An answer, and who gave it. */
+export interface Delivery {
+  readonly answer: Answer;
+  readonly connection: Connection;
+}
+
+/** A request is sent again. */
+export interface Retry {
+  readonly method: string;
+  /** How often it has been sent so far. */
+  readonly attempt: number;
+  /** Milliseconds until it is queued again. */
+  readonly delayMs: number;
+  readonly reason: Error;
 }
 
 /** Where the scheduler's requests go. */
@@ -26,25 +46,39 @@ export interface Route {
   renew(connection: Connection): boolean;
   /** Whether a request may be sent again when nobody knows if it was carried out. */
   mayRepeat(method: string, params: JsonObject): boolean;
-  /** A request was answered this long after it was sent. */
-  answered(roundTripMs: number): void;
+  /** Something was sent; the server owes an answer. */
+  sent(): void;
+  /** The server has answered; with a result, this long after the request was sent. */
+  answered(roundTripMs?: number): void;
+  /** The shortest time in which an answer can be expected, in milliseconds. */
+  fastestAnswerMs(): number;
+  retried(retry: Retry): void;
+  ambiguous(error: AmbiguousOutcomeError): void;
+  queueFull(method: string): void;
 }
 
 /** Options of {@link RequestScheduler}. */
 export interface RequestSchedulerOptions {
   readonly maxConcurrent: number;
   readonly queueLimit: number;
+  readonly ageingMs: number;
   readonly clock: Clock;
+  readonly retries: RetryPolicy;
   readonly route: Route;
 }
 
 interface Job {
   readonly request: ScheduledRequest;
-  readonly abort: AbortController;
-  settle(outcome: { answer: Answer } | { error: Error }): void;
-  settled: boolean;
   entry: QueueEntry<Job> | undefined;
-  /** How often it was sent and may have arrived. */
+  /** Epoch milliseconds after which nobody waits for it; Infinity: not known here. */
+  readonly deadline: number;
+  readonly abort: AbortController;
+  settle(outcome: Delivery | { error: Error }): void;
+  state: 'queued' | 'sent' | 'pausing' | 'settled';
+  /** Ends the pause before a retry. */
+  cancelPause: CancelTimer;
+  /** How often it was sent, and how often it may have arrived. */
+  attempts: number;
   deliveries: number;
   renewed: boolean;
 }
@@ -52,16 +86,19 @@ interface Job {
 /** Sends requests over whatever connection there is: by priority, so many at a time, again where that is safe. */
 export class RequestScheduler {
   readonly #options: RequestSchedulerOptions;
-  readonly #queue = new PriorityQueue<Job>();
+  readonly #queue: PriorityQueue<Job>;
   readonly #jobs = new Set<Job>();
   #active = 0;
+  #pausing = 0;
 
   constructor(options: RequestSchedulerOptions) {
     this.#options = options;
+    this.#queue = new PriorityQueue(options.ageingMs, () => options.clock.now());
   }
 
+  /** Those that wait for their turn, for a connection, or for the time to be sent again. */
   get queued(): number {
-    return this.#queue.size;
+    return this.#queue.size + this.#pausing;
   }
 
   get active(): number {
@@ -70,116 +107,184 @@ export class RequestScheduler {
 
   /**
    * @throws RpcError `unavailable` when the queue is full or there is no connection to wait for, `timeout`,
-   * `cancelled`, `ambiguous_outcome` when the connection was lost and the request may not be repeated; or
-   * the server's error.
+   * `cancelled`; AmbiguousOutcomeError when it was sent, no answer came and it may not be repeated; or the
+   * server's error.
    */
-  submit(request: ScheduledRequest): Promise<Answer> {
-    const { promise, resolve, reject } = new Deferred<Answer>();
+  submit(request: ScheduledRequest): Promise<Delivery> {
+    const { promise, resolve, reject } = new Deferred<Delivery>();
     const refusal = this.#refusalFor(request);
     if (refusal !== undefined) {
       reject(refusal);
       return promise;
     }
-    const { signal, timeoutMs } = request;
+    const { clock, retries } = this.#options;
+    const { method, signal, timeoutMs } = request;
     const abort = new AbortController();
     const settle: Job['settle'] = (outcome) => {
-      if (job.settled) return;
-      job.settled = true;
+      if (job.state === 'settled') return;
+      this.#leave(job);
+      job.state = 'settled';
       this.#jobs.delete(job);
-      if (job.entry !== undefined) this.#queue.remove(job.entry);
       cancelTimer();
       signal?.removeEventListener('abort', onAbort);
-      if ('answer' in outcome) return resolve(outcome.answer);
+      if ('answer' in outcome) return resolve(outcome);
+      if (outcome.error instanceof AmbiguousOutcomeError) this.#options.route.ambiguous(outcome.error);
       reject(outcome.error);
       abort.abort(outcome.error);
     };
-    const job: Job = { request, abort, settle, settled: false, entry: undefined, deliveries: 0, renewed: false };
-    const onAbort = () => settle({ error: new RpcError('cancelled', `${request.method} was cancelled`, { cause: signal?.reason }) });
-    signal?.addEventListener('abort', onAbort, { once: true });
-    const onTimeout = () => {
-      const where = job.entry === undefined ? 'No answer to' : 'No connection or no turn for';
-      settle({ error: new RpcError('timeout', `${where} ${request.method} within ${timeoutMs} ms`, { data: { timeoutMs } }) });
+    const onAbort = () => {
+      const data = { sent: job.attempts > 0 };
+      settle({ error: new RpcError('cancelled', `${method} was cancelled`, { data, cause: signal?.reason }) });
     };
-    const cancelTimer = timeoutMs === undefined ? () => {} : this.#options.clock.setTimeout(onTimeout, timeoutMs);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const cancelTimer = timeoutMs === undefined ? () => {} : clock.setTimeout(() => this.#timedOut(job), timeoutMs);
+    const job: Job = {
+      request,
+      entry: undefined,
+      deadline: timeoutMs === undefined ? Number.POSITIVE_INFINITY : clock.now() + timeoutMs,
+      abort,
+      settle,
+      state: 'queued',
+      cancelPause: () => {},
+      attempts: 0,
+      deliveries: 0,
+      renewed: false,
+    };
+    retries.noteRequest();
     this.#jobs.add(job);
-    job.entry = this.#queue.push(job, request.priority);
+    job.entry = this.#queue.push(job, request.priority, request.fairnessKey);
     this.pump();
     return promise;
   }
 
   /** Sends what can be sent now; fails what waits in vain. Call it whenever the route has changed. */
   pump(): void {
-    const { maxConcurrent, route } = this.#options;
+    const { clock, maxConcurrent, route } = this.#options;
     const refusal = this.#queue.size > 0 ? route.refusal() : undefined;
     while (this.#queue.size > 0) {
       const connection = route.connection();
       if (refusal === undefined && (connection === undefined || this.#active >= maxConcurrent)) return;
-      const entry = this.#queue.pop() as QueueEntry<Job>;
-      const job = entry.value;
-      job.entry = undefined;
+      const job = (this.#queue.pop() as QueueEntry<Job>).value;
       if (refusal !== undefined) job.settle({ error: refusal });
-      else void this.#send(job, entry, connection as Connection);
+      else if (clock.now() + route.fastestAnswerMs() > job.deadline) this.#timedOut(job);
+      else void this.#send(job, connection as Connection);
     }
   }
 
-  /** Fails everything queued or in progress. */
+  /** Fails everything queued or in progress: the client is closed. */
   failAll(error: Error): void {
-    for (const job of [...this.#jobs]) job.settle({ error });
+    for (const job of [...this.#jobs]) job.settle({ error: this.#isAmbiguous(job) ? ambiguous(job.request, 'closed', error) : error });
   }
 
   #refusalFor({ method, signal }: ScheduledRequest): RpcError | undefined {
     const { queueLimit, maxConcurrent, route } = this.#options;
-    if (signal?.aborted) return new RpcError('cancelled', `${method} was cancelled`, { cause: signal.reason });
+    if (signal?.aborted) return new RpcError('cancelled', `${method} was cancelled`, { data: { sent: false }, cause: signal.reason });
     const mustWait = route.connection() === undefined || this.#active >= maxConcurrent;
-    if (mustWait && this.#queue.size >= queueLimit) {
-      return new RpcError('unavailable', `The request queue is full (queueLimit ${queueLimit})`, { data: { queueLimit } });
-    }
-    return undefined;
+    if (!mustWait || this.queued < queueLimit) return undefined;
+    route.queueFull(method);
+    return new RpcError('unavailable', `The request queue is full (queueLimit ${queueLimit})`, { data: { queueLimit } });
   }
 
-  async #send(job: Job, { priority, order }: QueueEntry<Job>, connection: Connection): Promise<void> {
+  /** Takes the job out of where it waits. */
+  #leave(job: Job): void {
+    if (job.state === 'queued' && job.entry !== undefined) this.#queue.remove(job.entry);
+    if (job.state !== 'pausing') return;
+    job.cancelPause();
+    this.#pausing -= 1;
+  }
+
+  #timedOut(job: Job): void {
+    const { method, timeoutMs } = job.request;
+    if (this.#isAmbiguous(job)) {
+      job.settle({ error: ambiguous(job.request, 'timeout') });
+      return;
+    }
+    const where = job.state === 'sent' ? 'No answer to' : 'No connection, no turn or too little time for';
+    const data = { timeoutMs: timeoutMs as number, sent: job.attempts > 0 };
+    job.settle({ error: new RpcError('timeout', `${where} ${method} within ${timeoutMs} ms`, { data }) });
+  }
+
+  async #send(job: Job, connection: Connection): Promise<void> {
     const { clock, route } = this.#options;
     const { method, params, onProgress } = job.request;
     const sentAt = clock.now();
     this.#active += 1;
+    job.state = 'sent';
+    job.attempts += 1;
+    route.sent();
     try {
       const answer = await connection.request(method, params, { signal: job.abort.signal, onProgress });
       route.answered(clock.now() - sentAt);
-      job.settle({ answer });
+      job.settle({ answer, connection });
     } catch (error) {
-      const failure = job.settled ? undefined : this.#failureOf(job, connection, error as Error);
-      if (failure !== undefined) job.settle({ error: failure });
-      else if (!job.settled) job.entry = this.#queue.push(job, priority, order);
+      // An error of the server's own.
+      if (isRpcError(error) && error.jsonRpcCode !== undefined) route.answered();
+      if (job.state === 'sent') {
+        const verdict = this.#verdictOn(job, connection, error as Error);
+        if ('error' in verdict) job.settle(verdict);
+        else this.#again(job, verdict.delayMs, error as Error);
+      }
     } finally {
       this.#active -= 1;
       this.pump();
     }
   }
 
-  /** The error to fail the request with; `undefined` when it is to be sent again. */
-  #failureOf(job: Job, connection: Connection, error: Error): Error | undefined {
-    const { route } = this.#options;
-    const { method, params } = job.request;
+  /** The error to fail the request with, or the pause after which to send it again. */
+  #verdictOn(job: Job, connection: Connection, error: Error): { readonly error: Error } | { readonly delayMs: number } {
+    const { clock, retries, route } = this.#options;
     if (error instanceof ConnectionLostError) {
       route.lost(connection, error);
-      if (error.maybeDelivered && !route.mayRepeat(method, params)) {
-        return new RpcError(
-          'ambiguous_outcome',
-          `The connection was lost after ${method} had been sent: it may or may not have been carried out`,
-          {
-            cause: error,
-          },
-        );
-      }
       if (error.maybeDelivered) job.deliveries += 1;
-      if (job.deliveries < MAX_DELIVERIES) return undefined;
-      return new RpcError('unavailable', `${method} lost its connection ${job.deliveries} times`, { cause: error });
+      if (error.maybeDelivered && this.#isAmbiguous(job)) return { error: ambiguous(job.request, 'connection_lost', error) };
+      if (retries.mayDeliver(job.deliveries)) return { delayMs: error.retryAfterMs ?? 0 };
+      const message = `${job.request.method} lost its connection ${job.deliveries} times`;
+      return { error: new RpcError('unavailable', message, { cause: error }) };
     }
+    if (!isRpcError(error)) return { error };
     // Refused before it was carried out, so any method may be sent again.
-    if (error instanceof RpcError && error.code === 'unauthenticated' && !job.renewed && route.renew(connection)) {
+    if (error.code === 'unauthenticated' && !job.renewed && route.renew(connection)) {
       job.renewed = true;
-      return undefined;
+      return { delayMs: 0 };
     }
-    return error;
+    job.deliveries += 1;
+    const delayMs = this.#mayRepeat(job) ? retries.delay(error, job.deliveries, job.deadline - clock.now()) : undefined;
+    if (delayMs !== undefined) return { delayMs };
+    return { error: error.code === 'ambiguous_outcome' ? ambiguous(job.request, 'upstream', error) : error };
   }
+
+  /** Back to where it stood in the queue, after a pause if need be. */
+  #again(job: Job, delayMs: number, reason: Error): void {
+    // Whoever was told of the loss may have ended it.
+    if (job.state !== 'sent' || job.entry === undefined) return;
+    const { entry } = job;
+    const queue = () => {
+      job.state = 'queued';
+      this.#queue.putBack(entry);
+    };
+    if (delayMs > 0) {
+      job.state = 'pausing';
+      this.#pausing += 1;
+      job.cancelPause = this.#options.clock.setTimeout(() => {
+        this.#pausing -= 1;
+        queue();
+        this.pump();
+      }, delayMs);
+    } else queue();
+    this.#options.route.retried({ method: job.request.method, attempt: job.attempts, delayMs, reason });
+  }
+
+  #mayRepeat({ request }: Job): boolean {
+    return request.repeatable ?? this.#options.route.mayRepeat(request.method, request.params);
+  }
+
+  #isAmbiguous(job: Job): boolean {
+    return job.state === 'sent' && !this.#mayRepeat(job);
+  }
+}
+
+function ambiguous({ method, params }: ScheduledRequest, reason: AmbiguousReason, cause?: unknown): AmbiguousOutcomeError {
+  const key = isJsonObject(params._meta) ? params._meta[META.idempotencyKey] : undefined;
+  const tool = method === 'tools/call' && typeof params.name === 'string' ? params.name : undefined;
+  return new AmbiguousOutcomeError({ method, tool, idempotencyKey: typeof key === 'string' ? key : undefined }, reason, cause);
 }

@@ -1,19 +1,36 @@
-import { type Clock, isJsonObject, type JsonObject, type ProtocolEra, type RpcResult } from '@mcp-blocks/core';
-import { LRUCache } from 'lru-cache';
+import { type Clock, canonicalJson, type JsonObject, META, type ProtocolEra, type RpcResult } from '@mcp-blocks/core';
+import type { CacheEntry, CacheStore } from './cache-store.js';
+import { copyJson } from './json-copy.js';
 
 /** Counters of the cache since the client was made. */
 export interface CacheStats {
-  /** Entries held, stale ones that nobody has asked for since included. */
+  /** Entries held, stale ones that nobody has asked for since included. Of the whole store, if it is shared. */
   readonly size: number;
   readonly maxSize: number;
+  /** Bytes held, as {@link CacheStoreOptions.maxBytes} counts them. */
+  readonly bytes: number;
+  readonly maxBytes: number;
   readonly hits: number;
   readonly misses: number;
   /** `hits / (hits + misses)`, 0 before the first look-up. */
   readonly hitRate: number;
+  /** Stale results given out because the server failed (`staleIfErrorMs`). */
+  readonly staleHits: number;
   /** Entries dropped for want of room. */
   readonly evictions: number;
   /** Entries dropped because the server said that something had changed. */
   readonly invalidations: number;
+}
+
+/** What has happened in the cache. */
+export interface CacheEvent {
+  /**
+   * `hit`, `miss`: a request that may be answered from the cache was or was not. `stale`: it was, with a
+   * stale result, because the server failed. `invalidated`: the server said that something had changed.
+   */
+  readonly kind: 'hit' | 'miss' | 'stale' | 'invalidated';
+  /** The request's method; that of the notification, for `invalidated`. */
+  readonly method: string;
 }
 
 /** How a caller wants one request cached. */
@@ -23,22 +40,23 @@ export interface CacheUse {
   readonly ttl?: number | undefined;
 }
 
-/** Options of {@link ResponseCache}. */
+/** Options of {@link ResponseCache}. Times in milliseconds. */
 export interface ResponseCacheOptions {
-  readonly maxSize: number;
-  /** Milliseconds. */
+  readonly store: CacheStore;
+  /** Whose results these are: clients of the same server may share them. */
+  readonly server: string;
   readonly defaultTTL: number;
+  readonly staleIfErrorMs: number;
   readonly clock: Clock;
+  onEvent(event: CacheEvent): void;
 }
 
-interface Entry {
-  /** Kept as text, so that neither side can change the other's copy. */
-  readonly json: string;
+/** A request whose result may be cached. */
+export interface CacheableRequest {
   readonly method: string;
-  readonly uri: string | undefined;
-  readonly expiresAt: number;
-  /** Lives by our guess, counting on notifications of change, rather than by the server's word or the caller's. */
-  readonly guessed: boolean;
+  readonly params: JsonObject;
+  /** Tells it from others of the same server. */
+  readonly key: string;
 }
 
 /** Results the spec makes cacheable (MCP 2026-07-28, server/utilities/caching). `server/discover` is the SDK's. */
@@ -56,101 +74,152 @@ const INVALIDATED_BY: Readonly<Record<string, readonly string[]>> = {
   'notifications/resources/list_changed': ['resources/list', 'resources/templates/list'],
 };
 
-/** The least recently used results, each for as long as it is fresh. Serves one principal. */
+/** One client's results in a {@link CacheStore}, each for as long as it is fresh. */
 export class ResponseCache {
   readonly #options: ResponseCacheOptions;
-  readonly #entries: LRUCache<string, Entry>;
-  /** Counts invalidations by method, so that an answer already on its way is not stored after one. */
-  readonly #generations = new Map<string, number>();
   #hits = 0;
   #misses = 0;
+  #staleHits = 0;
   #evictions = 0;
   #invalidations = 0;
 
   constructor(options: ResponseCacheOptions) {
     this.#options = options;
-    this.#entries = new LRUCache({
-      max: options.maxSize,
-      dispose: (_entry, _key, reason) => {
-        if (reason === 'evict') this.#evictions += 1;
-      },
-    });
   }
 
-  /** The request's key, when its result may be cached; `_meta` is no part of it. */
-  static key(method: string, params: JsonObject, use: CacheUse, readOnlyTool: (name: unknown) => boolean): string | undefined {
+  /** The request, when its result may be cached; `_meta` does not tell it from others. */
+  static cacheable(
+    method: string,
+    params: JsonObject,
+    use: CacheUse,
+    readOnlyTool: (name: unknown) => boolean,
+  ): CacheableRequest | undefined {
     if (use.useCache === false || params.inputResponses !== undefined || params.requestState !== undefined) return undefined;
     // Not among the spec's cacheable results: only when the caller says so.
     const onRequest = use.useCache === true && (method === 'prompts/get' || (method === 'tools/call' && readOnlyTool(params.name)));
     if (!CACHEABLE.has(method) && !onRequest) return undefined;
     const { _meta, ...rest } = params;
-    return `${method} ${stableJson(rest)}`;
-  }
-
-  get(key: string): RpcResult | undefined {
-    const entry = this.#entries.get(key);
-    if (entry === undefined || this.#options.clock.now() >= entry.expiresAt) {
-      if (entry !== undefined) this.#entries.delete(key);
-      this.#misses += 1;
+    try {
+      return { method, params, key: `${method} ${canonicalJson(rest)}` };
+    } catch {
+      // Not JSON: that is for whoever sends it to say.
       return undefined;
     }
-    this.#hits += 1;
-    return JSON.parse(entry.json) as RpcResult;
+  }
+
+  /** A fresh result, as a copy. @param partition - whose private results to look at; `undefined`: nobody's. */
+  get(request: CacheableRequest, partition: string | undefined): RpcResult | undefined {
+    const entry = this.#find(request, partition, 0);
+    if (entry === undefined) this.#misses += 1;
+    else this.#hits += 1;
+    this.#options.onEvent({ kind: entry === undefined ? 'miss' : 'hit', method: request.method });
+    return entry === undefined ? undefined : copyJson(entry.result);
+  }
+
+  /** A result to give out instead of the server's failure, marked as stale, as a copy. */
+  getStale(request: CacheableRequest, partition: string | undefined): RpcResult | undefined {
+    const { clock, staleIfErrorMs, onEvent } = this.#options;
+    const entry = this.#find(request, partition, staleIfErrorMs);
+    if (entry === undefined) return undefined;
+    this.#staleHits += 1;
+    onEvent({ kind: 'stale', method: request.method });
+    const copy = copyJson(entry.result);
+    const staleForMs = Math.max(0, clock.now() - entry.expiresAt);
+    return { ...copy, _meta: { ...(copy._meta as JsonObject | undefined), [META.staleForMs]: staleForMs } };
   }
 
   /** Take it before sending; {@link ResponseCache.set} drops a result that was invalidated meanwhile. */
   generation(method: string): number {
-    return this.#generations.get(method) ?? 0;
+    return this.#options.store.generation(this.#options.server, method);
   }
 
-  set(key: string, method: string, params: JsonObject, result: RpcResult, era: ProtocolEra, use: CacheUse, generation: number): void {
+  /** @param partition - whose credentials the result was made with. */
+  set(request: CacheableRequest, partition: string, result: RpcResult, era: ProtocolEra, use: CacheUse, generation: number): void {
+    const { store, server, clock } = this.#options;
+    const { method, params } = request;
     if (generation !== this.generation(method) || result.resultType === 'input_required' || result.isError === true) return;
-    const lifetime = this.#lifetime(result, era, use);
-    if (lifetime.ttlMs <= 0) return;
-    this.#entries.set(key, {
-      json: JSON.stringify(result),
+    const { ttlMs, guessed } = this.#lifetime(result, era, use);
+    if (ttlMs <= 0) return;
+    // Only what the server calls public is anybody else's (MCP 2026-07-28, server/utilities/caching, "Cache Scope").
+    const key = this.#keyOf(request, result.cacheScope === 'public' ? undefined : partition);
+    const subject = method === 'resources/read' ? params.uri : params.name;
+    store.set(key, {
+      result: copyJson(result),
+      bytes: 2 * (key.length + JSON.stringify(result).length),
+      server,
       method,
-      uri: method === 'resources/read' && typeof params.uri === 'string' ? params.uri : undefined,
-      expiresAt: this.#options.clock.now() + lifetime.ttlMs,
-      guessed: lifetime.guessed,
+      subject: typeof subject === 'string' ? subject : undefined,
+      expiresAt: clock.now() + ttlMs,
+      guessed,
+      onEvict: () => {
+        this.#evictions += 1;
+      },
     });
   }
 
-  /** The server has sent a notification; true when it makes cached results stale. */
-  notified(notification: string, params: JsonObject): boolean {
+  /** The server has sent a notification. */
+  notified(notification: string, params: JsonObject): void {
     if (notification === 'notifications/resources/updated') {
-      this.#bump('resources/read');
-      this.#drop((entry) => entry.uri !== undefined && entry.uri === params.uri);
-      return true;
+      this.#invalidate(notification, ['resources/read'], (entry) => entry.method === 'resources/read' && entry.subject === params.uri);
+      return;
     }
     const methods = Object.hasOwn(INVALIDATED_BY, notification) ? INVALIDATED_BY[notification] : undefined;
-    if (methods === undefined) return false;
-    for (const method of methods) this.#bump(method);
-    this.#drop((entry) => methods.includes(entry.method));
-    return true;
+    if (methods !== undefined) this.#invalidate(notification, methods, (entry) => methods.includes(entry.method));
   }
 
   /** Notifications may have been missed: drops what counts on them. */
   missedNotifications(): void {
-    this.#drop((entry) => entry.guessed);
+    const { store, server } = this.#options;
+    this.#invalidations += store.drop(server, (entry) => entry.guessed);
   }
 
-  clear(): void {
-    for (const method of [...CACHEABLE, 'prompts/get', 'tools/call']) this.#bump(method);
-    this.#entries.clear();
+  /** @param matches - which to drop, by method and URI or name. Default: all of this server's. */
+  clear(matches: (text: string) => boolean = () => true): void {
+    const { store, server } = this.#options;
+    for (const method of [...CACHEABLE, 'prompts/get', 'tools/call']) store.invalidate(server, method);
+    store.drop(server, ({ method, subject }) => matches(subject === undefined ? method : `${method} ${subject}`));
   }
 
   stats(): CacheStats {
+    const { size, maxSize, bytes, maxBytes } = this.#options.store;
     const lookups = this.#hits + this.#misses;
     return {
-      size: this.#entries.size,
-      maxSize: this.#options.maxSize,
+      size,
+      maxSize,
+      bytes,
+      maxBytes,
       hits: this.#hits,
       misses: this.#misses,
       hitRate: lookups === 0 ? 0 : this.#hits / lookups,
+      staleHits: this.#staleHits,
       evictions: this.#evictions,
       invalidations: this.#invalidations,
     };
+  }
+
+  #invalidate(notification: string, methods: readonly string[], stale: (entry: CacheEntry) => boolean): void {
+    const { store, server, onEvent } = this.#options;
+    for (const method of methods) store.invalidate(server, method);
+    this.#invalidations += store.drop(server, stale);
+    onEvent({ kind: 'invalidated', method: notification });
+  }
+
+  #find(request: CacheableRequest, partition: string | undefined, graceMs: number): CacheEntry | undefined {
+    const { clock } = this.#options;
+    for (const owner of partition === undefined ? [undefined] : [partition, undefined]) {
+      const key = this.#keyOf(request, owner);
+      const entry = this.#options.store.get(key);
+      if (entry === undefined) continue;
+      const staleForMs = clock.now() - entry.expiresAt;
+      if (staleForMs < graceMs) return entry;
+      if (staleForMs >= this.#options.staleIfErrorMs) this.#options.store.delete(key);
+    }
+    return undefined;
+  }
+
+  #keyOf({ key }: CacheableRequest, partition: string | undefined): string {
+    // The length keeps a partition from reaching into what follows it.
+    return `${this.#options.server} ${partition === undefined ? '-' : `${partition.length}:${partition}`} ${key}`;
   }
 
   #lifetime(result: RpcResult, era: ProtocolEra, use: CacheUse): { ttlMs: number; guessed: boolean } {
@@ -161,23 +230,4 @@ export class ResponseCache {
     const ours = era === 'legacy' || use.useCache === true;
     return { ttlMs: ours ? this.#options.defaultTTL : 0, guessed: true };
   }
-
-  #bump(method: string): void {
-    this.#generations.set(method, this.generation(method) + 1);
-  }
-
-  #drop(stale: (entry: Entry) => boolean): void {
-    for (const [key, entry] of this.#entries.entries()) {
-      if (!stale(entry)) continue;
-      this.#entries.delete(key);
-      this.#invalidations += 1;
-    }
-  }
-}
-
-/** JSON with the members of every object in order of their names. */
-function stableJson(value: unknown): string {
-  return JSON.stringify(value, (_key, member: unknown) =>
-    isJsonObject(member) ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1))) : member,
-  );
 }

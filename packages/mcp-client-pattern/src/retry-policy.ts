@@ -1,39 +1,62 @@
-import { isJsonObject, isRepeatableMethod, type JsonObject } from '@mcp-blocks/core';
+import { type Clock, type Random, RetryBudget, type RpcError } from '@mcp-blocks/core';
+import { backoffDelay } from './backoff.js';
 
-/** Most times one request may reach a server, so that a request that kills its server cannot do so for ever. */
-export const MAX_DELIVERIES = 3;
+/** Options of {@link RetryPolicy}. Times in milliseconds. */
+export interface RetryPolicyOptions {
+  /** One request reaches a server at most once more than this. */
+  readonly maxAttempts: number;
+  readonly initialDelayMs: number;
+  readonly maxDelayMs: number;
+  /** Retries per request, over the last ten seconds. */
+  readonly budgetRatio: number;
+  /** Retries per second whatever the requests. */
+  readonly minPerSecond: number;
+  readonly clock: Clock;
+  readonly random: Random;
+}
 
-/**
- * What the last `tools/list` said of each tool (`ToolAnnotations`). They are the server's word about
- * itself; a client that does not trust its server gains nothing by lies here, nor does the server.
- */
-export class ToolHints {
-  readonly #readOnly = new Set<string>();
-  readonly #idempotent = new Set<string>();
+/** Answers that may be others a little later. A server that is still busy with a request is not asked again. */
+const TRANSIENT: ReadonlySet<string> = new Set(['rate_limited', 'unavailable', 'upstream_error', 'ambiguous_outcome']);
 
-  /** @param page - a further page of a list already learned from, rather than a whole list. */
-  learn(result: JsonObject, page: boolean): void {
-    if (!page) this.forget();
-    for (const tool of Array.isArray(result.tools) ? result.tools : []) {
-      if (!isJsonObject(tool) || typeof tool.name !== 'string') continue;
-      const hints = isJsonObject(tool.annotations) ? tool.annotations : {};
-      if (hints.readOnlyHint === true) this.#readOnly.add(tool.name);
-      if (hints.idempotentHint === true) this.#idempotent.add(tool.name);
-    }
+/** When to send a request again that the server has answered with an error. Whether it may be is not decided here. */
+export class RetryPolicy {
+  readonly #options: RetryPolicyOptions;
+  readonly #budget: RetryBudget;
+
+  constructor(options: RetryPolicyOptions) {
+    this.#options = options;
+    this.#budget = new RetryBudget({ ratio: options.budgetRatio, minPerSecond: options.minPerSecond }, options.clock);
   }
 
-  forget(): void {
-    this.#readOnly.clear();
-    this.#idempotent.clear();
+  /** Whether a request that has reached a server so often may reach one again. It is a bound for requests that kill their server. */
+  mayDeliver(deliveries: number): boolean {
+    return deliveries <= this.#options.maxAttempts;
   }
 
-  isReadOnly(name: unknown): boolean {
-    return typeof name === 'string' && this.#readOnly.has(name);
+  /** Counts a request, not its retries. */
+  noteRequest(): void {
+    this.#budget.noteCall();
   }
 
-  /** Whether a request may be sent again when nobody knows if it was carried out. */
-  mayRepeat(method: string, params: JsonObject): boolean {
-    if (method !== 'tools/call') return isRepeatableMethod(method);
-    return this.isReadOnly(params.name) || (typeof params.name === 'string' && this.#idempotent.has(params.name));
+  /**
+   * Milliseconds to wait before the next retry, taken from the budget; `undefined`: do not retry.
+   *
+   * @param deliveries - how often the request has reached a server.
+   * @param timeLeftMs - until whoever waits gives up.
+   */
+  delay(error: RpcError, deliveries: number, timeLeftMs: number): number | undefined {
+    const { initialDelayMs, maxDelayMs, random } = this.#options;
+    if (!TRANSIENT.has(error.code) || !this.mayDeliver(deliveries)) return undefined;
+    const jitter = backoffDelay(deliveries, { initialDelay: initialDelayMs, maxDelay: maxDelayMs, backoffMultiplier: 2 }, random);
+    // On top of what the server asks for, so that those it sent away together do not come back together.
+    const delayMs = (pushbackMs(error.data) ?? 0) + jitter;
+    // Who cannot wait that long learns it now.
+    return delayMs < timeLeftMs && this.#budget.takeRetry() ? delayMs : undefined;
   }
+}
+
+/** How long the server asks to be left alone: `retryAfterMs` of an error's data. */
+export function pushbackMs(data: unknown): number | undefined {
+  const asked = (data as { retryAfterMs?: unknown } | undefined)?.retryAfterMs;
+  return typeof asked === 'number' && asked > 0 ? asked : undefined;
 }

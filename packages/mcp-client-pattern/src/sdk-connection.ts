@@ -96,6 +96,9 @@ class SdkConnection implements Connection {
   readonly closed: Promise<Error | undefined>;
   readonly #parts: Parts;
   readonly #ended = new AbortController();
+  /** Rejects when the server is given up for dead. */
+  readonly #dead = new Deferred<never>();
+  #deathError: Error | undefined;
   #inFlight = 0;
   #retiring = false;
 
@@ -103,6 +106,7 @@ class SdkConnection implements Connection {
     this.#parts = parts;
     const { promise, resolve } = new Deferred<Error | undefined>();
     this.closed = promise;
+    this.#dead.promise.catch(() => {});
     parts.client.onclose = () => {
       this.#ended.abort();
       resolve(parts.facts().closeError);
@@ -129,9 +133,10 @@ class SdkConnection implements Connection {
     const flight = this.#parts.observed.track();
     this.#inFlight += 1;
     try {
-      const result = await Promise.race([this.#send(method, params, flight, options), flight.lost]);
+      const result = await Promise.race([this.#send(method, params, flight, options), flight.lost, this.#dead.promise]);
       return { result, interactive: flight.interactive, era: this.era };
     } catch (error) {
+      if (error === this.#deathError) throw new ConnectionLostError(messageOf(error), flight.sent, error);
       if (error === flight.lostBy) throw new ConnectionLostError(messageOf(error), true, error);
       const failure = readRequestError(error, flight, this.#parts.observed.sessionId);
       if (!(failure instanceof ConnectionLostError) || !failure.maybeDelivered || this.#parts.observed.hasPerRequestStream) throw failure;
@@ -150,9 +155,12 @@ class SdkConnection implements Connection {
     if (this.#inFlight === 0) void this.close();
   }
 
-  async close(): Promise<void> {
+  async close(dead = false): Promise<void> {
     if (this.#ended.signal.aborted) return;
-    await this.#endSession();
+    if (dead) {
+      this.#deathError = new Error('The server does not answer any longer');
+      this.#dead.reject(this.#deathError);
+    } else await this.#endSession();
     await this.#parts.client.close().catch((error: unknown) => this.#parts.events.onError(error as Error));
   }
 

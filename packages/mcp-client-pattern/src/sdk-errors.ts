@@ -25,6 +25,7 @@ const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
 
 /** Reads whatever the SDK's client threw for a request as one of our errors. */
 export function readRequestError(error: unknown, flight: Flight, sessionId: string | undefined): RpcError | ConnectionLostError {
+  if (error instanceof ConnectionLostError) return error;
   if (isRpcError(error)) {
     const gone = error === flight.sendError && error.code === 'unavailable';
     return gone ? new ConnectionLostError(error.message, flight.sent, error) : error;

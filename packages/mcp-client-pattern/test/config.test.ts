@@ -1,7 +1,7 @@
 import { ConfigurationError } from '@mcp-blocks/core';
 import { expect, it } from 'vitest';
 import { resolveConfig } from '../src/config.js';
-import { type MCPClientConfig, MCPClientPattern } from '../src/index.js';
+import { CacheStore, type MCPClientConfig, MCPClientPattern } from '../src/index.js';
 
 it('has the defaults it documents', () => {
   expect(resolveConfig({ serverUrl: 'https://mcp.example.com' })).toMatchObject({
@@ -10,12 +10,15 @@ it('has the defaults it documents', () => {
     enableReconnection: true,
     enableCaching: true,
     reconnectOptions: { maxAttempts: 10, initialDelay: 1000, maxDelay: 30_000, backoffMultiplier: 1.5 },
-    cacheOptions: { maxSize: 1000, defaultTTL: 300_000 },
+    cacheOptions: { maxSize: 1000, maxBytes: 33_554_432, defaultTTL: 300_000, staleIfErrorMs: 0 },
     maxConcurrentRequests: 10,
     queueLimit: 10_000,
+    priorityAgeingMs: 5000,
+    retryOptions: { maxAttempts: 2, initialDelayMs: 100, maxDelayMs: 5000, budgetRatio: 0.2, minPerSecond: 3 },
     requestTimeout: 30_000,
     connectTimeout: 10_000,
     healthCheckInterval: 30_000,
+    healthCheckTimeoutMs: 5000,
     versionNegotiation: 'auto',
   });
 });
@@ -54,6 +57,18 @@ it.each<[string, object]>([
   ['reconnectOptions.maxRetries', { reconnectOptions: { maxRetries: 1 } }],
   ['cacheOptions.maxSize', { cacheOptions: { maxSize: 0 } }],
   ['cacheOptions.defaultTTL', { cacheOptions: { defaultTTL: 1.5 } }],
+  ['cacheOptions.maxBytes', { cacheOptions: { maxBytes: 0 } }],
+  ['cacheOptions.maxBytes', { cacheOptions: { store: new CacheStore(), maxBytes: 10 } }],
+  ['cacheOptions.maxSize', { cacheOptions: { store: new CacheStore(), maxSize: 10 } }],
+  ['cacheOptions.store', { cacheOptions: { store: new Map() } }],
+  ['cacheOptions.staleIfErrorMs', { cacheOptions: { staleIfErrorMs: -1 } }],
+  ['cacheOptions.partition', { cacheOptions: { partition: 'alice' } }],
+  ['retryOptions.maxAttempts', { retryOptions: { maxAttempts: 1.5 } }],
+  ['retryOptions.budgetRatio', { retryOptions: { budgetRatio: 1.1 } }],
+  ['retryOptions.maxDelayMs', { retryOptions: { maxDelayMs: 10 } }],
+  ['priorityAgeingMs', { priorityAgeingMs: 0 }],
+  ['healthCheckTimeoutMs', { healthCheckTimeoutMs: 0 }],
+  ['degradedLatencyMs', { degradedLatencyMs: -1 }],
   ['maxConcurrentRequests', { maxConcurrentRequests: 0 }],
   ['queueLimit', { queueLimit: -1 }],
   ['requestTimeout', { requestTimeout: 2 ** 31 }],

@@ -3,7 +3,7 @@ import { serveChannel } from '@mcp-blocks/core/sdk';
 import { testPrincipal } from '@mcp-blocks/core/testing';
 import { InMemoryTransport } from '@modelcontextprotocol/server';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { sdkConnector } from '../src/index.js';
+import { AmbiguousOutcomeError, sdkConnector } from '../src/index.js';
 import { type Bench, bench, metaOf, settle, watch } from './support.js';
 
 let open: Bench[] = [];
@@ -132,7 +132,16 @@ describe('a lost connection', () => {
     const call = watch(client.callTool('pay'));
     await settle();
     await webSocket.cut();
-    expect(call.error).toMatchObject({ name: 'RpcError', code: 'ambiguous_outcome' });
+    expect(call.error).toBeInstanceOf(AmbiguousOutcomeError);
+    expect(call.error).toMatchObject({
+      code: 'ambiguous_outcome',
+      reason: 'connection_lost',
+      method: 'tools/call',
+      tool: 'pay',
+      idempotencyKey: 'key-1',
+      message: expect.stringContaining('key-1'),
+    });
+    expect(client.getMetrics()).toMatchObject({ ambiguousOutcomes: 1, retries: 0 });
     expect(service.count('tools/call')).toBe(1);
     expect(client.getConnectionStatus().state).toBe('connected');
   });
@@ -403,7 +412,7 @@ describe('credentials', () => {
 });
 
 describe('closing', () => {
-  it('cancels what waits and what runs, and stays closed', async () => {
+  it('cancels what waits, tells of what runs that its outcome is unknown, and stays closed', async () => {
     const { client, service, webSocket } = start({ maxConcurrentRequests: 1 });
     await client.connect();
     service.hold.add('pay');
@@ -413,7 +422,7 @@ describe('closing', () => {
     await client.close();
     await client.close();
     await settle();
-    expect(running.error).toMatchObject({ code: 'cancelled' });
+    expect(running.error).toMatchObject({ code: 'ambiguous_outcome', reason: 'closed', idempotencyKey: 'key-1' });
     expect(queued.error).toMatchObject({ code: 'cancelled' });
     expect(client.getConnectionStatus()).toMatchObject({ state: 'closed', transport: null });
     await expect(client.listTools()).rejects.toMatchObject({ code: 'cancelled' });
@@ -440,24 +449,5 @@ describe('closing', () => {
       await client.connect();
     }
     expect(made.client.getConnectionStatus().state).toBe('closed');
-  });
-});
-
-describe('health checks', () => {
-  it.each(['modern', 'legacy'] as const)('replace a connection that no longer answers (%s)', async (versionNegotiation) => {
-    const { client, clock, webSocket } = start({
-      healthCheckInterval: 10_000,
-      requestTimeout: 2000,
-      versionNegotiation,
-    });
-    await client.connect();
-    await clock.advance(10_000);
-    expect(client.getConnectionStatus().latency).toBe(0);
-    webSocket.freeze();
-    webSocket.up = false;
-    await clock.advance(10_000);
-    expect(client.getConnectionStatus().transport).toBe('websocket');
-    await clock.advance(2000);
-    expect(client.getConnectionStatus().transport).toBe('http');
   });
 });

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { ManualClock } from '@mcp-blocks/core/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { MCPClientPattern } from '../src/index.js';
 
@@ -20,6 +21,7 @@ type Answer = (response: ServerResponse, id: number) => void;
 
 /** An HTTP server that agrees to everything and answers tool calls as told, the last answer for good. */
 async function startHttp(...answers: Answer[]) {
+  const clock = new ManualClock();
   const calls: string[] = [];
   const server = createServer(async (request: IncomingMessage, response) => {
     let body = '';
@@ -47,6 +49,8 @@ async function startHttp(...answers: Answer[]) {
     enableWebSocket: false,
     reconnectOptions: { initialDelay: 10, maxDelay: 10 },
   });
+  const patient = () =>
+    new MCPClientPattern({ serverUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, enableWebSocket: false, clock });
   cleanups.push(
     async () => {
       server.closeAllConnections();
@@ -54,7 +58,7 @@ async function startHttp(...answers: Answer[]) {
     },
     () => client.close(),
   );
-  return { client, calls };
+  return { client, calls, clock, patient };
 }
 
 const status =
@@ -100,6 +104,42 @@ describe('an HTTP status', () => {
     await expect(client.callTool('pay')).rejects.toMatchObject({ code: 'ambiguous_outcome' });
     expect(await client.callTool('look')).toMatchObject({ content: [] });
     expect(calls).toEqual(['pay', 'look', 'look']);
+  });
+});
+
+describe('Retry-After', () => {
+  const headers =
+    (code: number, retryAfter: string, body = ''): Answer =>
+    (response) =>
+      void response.writeHead(code, { 'content-type': 'application/json', 'retry-after': retryAfter }).end(body);
+
+  it.each<[string, Answer, number]>([
+    ['429 alone', headers(429, '7'), 7000],
+    ['429 with a date', headers(429, new Date(1_700_000_000_000 + 9000).toUTCString()), 9000],
+    ['429 with an error that says nothing of it', headers(429, '7', rpcError(429)), 7000],
+    ['429 with an error that knows better', headers(429, '7', rpcError(429, { retryAfterMs: 6500 })), 6500],
+    ['503 with an error', headers(503, '7', rpcError(503)), 7000],
+    ['503 of a proxy', headers(503, '7', '<html>'), 7000],
+  ])('of a %s is obeyed', async (_name, answer, waitMs) => {
+    const { calls, clock, patient } = await startHttp(answer, result);
+    await using client = patient();
+    await client.listTools();
+    const retried = new Promise<number>((resolve) => client.on('retry', ({ delayMs }) => resolve(delayMs)));
+    const call = client.callTool('look');
+    const delayMs = await retried;
+    expect(delayMs).toBeGreaterThanOrEqual(waitMs);
+    expect(delayMs).toBeLessThanOrEqual(waitMs + 100);
+    await clock.advance(waitMs - 1);
+    expect(calls).toEqual(['look']);
+    await clock.advance(delayMs - waitMs + 1);
+    expect(await call).toMatchObject({ content: [] });
+    expect(calls).toEqual(['look', 'look']);
+  });
+
+  it('is told to the caller of what may not be repeated', async () => {
+    const { client } = await startHttp(headers(429, '7'), headers(503, '7'));
+    await expect(client.callTool('pay')).rejects.toMatchObject({ code: 'rate_limited', data: { retryAfterMs: 7000 } });
+    await expect(client.callTool('pay')).rejects.toMatchObject({ code: 'ambiguous_outcome' });
   });
 });
 

@@ -90,9 +90,10 @@ describe('the queue', () => {
     await clock.advance(999);
     expect(queued.settled).toBe(false);
     await clock.advance(1);
-    expect(queued.error).toMatchObject({ code: 'timeout', data: { timeoutMs: 1000 } });
+    expect(queued.error).toMatchObject({ code: 'timeout', data: { timeoutMs: 1000, sent: false } });
     await clock.advance(4000);
-    expect(running.error).toMatchObject({ code: 'timeout', data: { timeoutMs: 5000 } });
+    // Sent, and not to be repeated: nobody knows.
+    expect(running.error).toMatchObject({ code: 'ambiguous_outcome', reason: 'timeout' });
     expect(service.count('tools/call')).toBe(1);
     expect(client.getMetrics()).toMatchObject({ failedRequests: 2, activeRequests: 0, queuedRequests: 0 });
   });
@@ -126,6 +127,10 @@ describe('the queue', () => {
 
   it.each<[string, RequestOptions]>([
     ['options.priority', { priority: Number.NaN }],
+    ['options.priority', { priority: 101 }],
+    ['options.priority', { priority: 0.5 }],
+    ['options.fairnessKey', { fairnessKey: 1 as never }],
+    ['options.repeatable', { repeatable: 'yes' as never }],
     ['options.timeout', { timeout: 0 }],
     ['options.timeout', { timeout: 2 ** 31 }],
     ['options.ttl', { ttl: -1 }],
@@ -159,6 +164,9 @@ describe('metrics', () => {
       cacheHits: 0,
       reconnects: 0,
       fallbacks: 0,
+      retries: 0,
+      ambiguousOutcomes: 0,
+      latencyPercentiles: { p50: expect.closeTo(100, -1), p95: expect.closeTo(300, -2), p99: expect.closeTo(300, -2) },
     });
     expect(client.getConnectionStatus().latency).toBeCloseTo(140);
   });

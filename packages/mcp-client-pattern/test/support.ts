@@ -2,9 +2,29 @@ import { isJsonObject, type JsonObject, RpcError, type RpcResult, type RpcServic
 import { serveChannel } from '@mcp-blocks/core/sdk';
 import { ManualClock, settle, testPrincipal } from '@mcp-blocks/core/testing';
 import { InMemoryTransport, type JSONRPCMessage } from '@modelcontextprotocol/server';
+import { afterEach, expect } from 'vitest';
 import { type Connector, type ConnectorEnvironment, type MCPClientConfig, MCPClientPattern, sdkConnector } from '../src/index.js';
 
 export { ManualClock, settle };
+
+/** Makes clients as {@link bench} does and closes them after each test, to see that nothing of them is left. */
+export function benches(): typeof bench {
+  const open: Bench[] = [];
+  afterEach(async () => {
+    const closing = open.splice(0);
+    for (const { client } of closing) await client.close();
+    await settle();
+    for (const { clock, webSocket, http } of closing) {
+      expect(clock.pendingTimers, 'timers left').toBe(0);
+      expect(webSocket.open + http.open, 'connections left').toBe(0);
+    }
+  });
+  return (config) => {
+    const made = bench(config);
+    open.push(made);
+    return made;
+  };
+}
 
 /** What a test server received, and how it answers. */
 export class TestService implements RpcService {

@@ -1,6 +1,6 @@
+export type { RetryBudgetOptions } from '@mcp-blocks/core';
 export type { AccessListEntry } from './access-list.js';
 export type { LimitUse, LimitVerdict } from './algorithms/limiter.js';
-export type { RetryBudgetOptions } from './caller/retry-budget.js';
 export {
   type BatchItem,
   type BatchResult,

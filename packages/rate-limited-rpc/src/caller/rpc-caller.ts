@@ -7,6 +7,8 @@ import {
   type JsonObject,
   MODERN_PROTOCOL_VERSION,
   type Random,
+  RetryBudget,
+  type RetryBudgetOptions,
   type RpcContext,
   RpcError,
   type RpcHandler,
@@ -14,7 +16,6 @@ import {
   sleep,
   systemClock,
 } from '@mcp-blocks/core';
-import { RetryBudget, type RetryBudgetOptions } from './retry-budget.js';
 
 /** Something that sends requests to a server, such as a client around an SDK `Client`. */
 export interface RpcConnection {

@@ -1,4 +1,4 @@
-import type { Clock } from '@mcp-blocks/core';
+import type { Clock } from './clock.js';
 
 /** Share of calls, and calls per second, that may be repeated. */
 export interface RetryBudgetOptions {
