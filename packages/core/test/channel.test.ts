@@ -152,6 +152,55 @@ describe('the bound on requests in progress', () => {
     await client.close();
   });
 
+  it('is on what is asked for subscriptions too, and nothing more is asked for who has cancelled or left', async () => {
+    const asked: { uri: unknown; signal: AbortSignal; answer(): void }[] = [];
+    const service: RpcService = {
+      info: { name: 'resources', version: '1', capabilities: { resources: { subscribe: true } } },
+      handler: ({ params: { uri } }, { signal }) => new Promise((resolve) => asked.push({ uri, signal, answer: () => resolve({}) })),
+    };
+    const [clientEnd, serverEnd] = InMemoryTransport.createLinkedPair();
+    const served = serveChannel(service, serverEnd, connection, { maxInFlight: 2 });
+    const answers: { id?: unknown; method?: string; error?: { code: number } }[] = [];
+    clientEnd.onmessage = (message) => answers.push(message as never);
+    await clientEnd.start();
+    const _meta = {
+      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+      'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
+      'io.modelcontextprotocol/clientCapabilities': {},
+    };
+    const listen = (id: number) =>
+      clientEnd.send({
+        jsonrpc: '2.0',
+        id,
+        method: 'subscriptions/listen',
+        params: { notifications: { resourceSubscriptions: [`x://${id}/a`, `x://${id}/b`] }, _meta },
+      });
+    for (const id of [1, 2, 3, 3]) await listen(id);
+    await settle();
+    expect(asked.map(({ uri }) => uri)).toEqual(['x://1/a', 'x://2/a']);
+    expect(answers).toMatchObject([{ id: 3, error: { code: -32600 } }]);
+    expect(served.inFlight).toBe(3);
+    await clientEnd.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } });
+    asked[0]?.answer();
+    await settle();
+    expect(asked.map(({ uri }) => uri).slice(2)).toContain('x://3/a');
+    for (let next = 1; next < asked.length; next += 1) {
+      asked[next]?.answer();
+      await settle();
+    }
+    // The first one is not open, and does not count any more; nor do the two that are open.
+    expect(answers.filter(({ method }) => method === 'notifications/subscriptions/acknowledged')).toHaveLength(2);
+    expect(served.inFlight).toBe(0);
+    await listen(4);
+    await settle();
+    const last = asked.at(-1);
+    await served.close();
+    expect(last?.signal.aborted).toBe(true);
+    last?.answer();
+    await settle();
+    expect(asked.at(-1)).toBe(last);
+  });
+
   it('refuses what would wait without end, and only that', async () => {
     const { service, running } = slowService();
     const { client, served } = await connect(service, { maxInFlight: 1 });
@@ -246,6 +295,26 @@ describe('change events', () => {
     const legacy = await connect(service, {}, 'legacy');
     await expect(legacy.client.subscribeResource({ uri })).rejects.toMatchObject({ message: expect.stringContaining('Unknown resource') });
     await legacy.client.close();
+  });
+
+  it('cannot be asked for of a resource whose URI is too long to be remembered, in either era', async () => {
+    const asked: unknown[] = [];
+    const service: RpcService = {
+      info: { name: 'resources', version: '1', capabilities: { resources: { subscribe: true } } },
+      handler: async ({ params }) => {
+        asked.push(params.uri);
+        return {};
+      },
+    };
+    const uri = `x://${'y'.repeat(2044)}`;
+    const modern = await connect(service);
+    await expect(modern.client.listen({ resourceSubscriptions: [`${uri}y`] })).rejects.toMatchObject({ code: -32602 });
+    await (await modern.client.listen({ resourceSubscriptions: [uri] })).close();
+    const legacy = await connect(service, {}, 'legacy');
+    await expect(legacy.client.subscribeResource({ uri: `${uri}y` })).rejects.toMatchObject({ code: -32602 });
+    await legacy.client.subscribeResource({ uri });
+    expect(asked).toEqual([uri, uri]);
+    await Promise.all([modern.client.close(), legacy.client.close()]);
   });
 
   it('can be asked for of 1,000 resources at a time, and no more', async () => {

@@ -1,9 +1,13 @@
 import { EventEmitter } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { type ListenerHost, parseJsonRpc, systemClock } from '@mcp-blocks/core';
+import { testPrincipal } from '@mcp-blocks/core/testing';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { ConnectionGate } from '../src/http/connection-gate.js';
+import { McpEndpoint } from '../src/http/mcp-endpoint.js';
+import { resolveHttpOptions } from '../src/http/options.js';
 import { prometheus } from '../src/prometheus.js';
-import { callTool, startHttp, testService } from './support/server.js';
+import { callTool, modernRequest, startHttp, testService } from './support/server.js';
 
 /** A connection of its own that has sent a request and reads nothing yet. */
 function send(url: URL, { headers, body }: ReturnType<typeof callTool>): Socket {
@@ -140,4 +144,19 @@ describe('a site with a network of IPv6', () => {
     }
     expect(dial(one, '192.0.2.2').refusal).toBe('maxConnectionsPerIp');
   });
+});
+
+it('a caller who opens as many streams as one may keeps nobody else from theirs', async () => {
+  const options = resolveHttpOptions({ port: 0, maxSubscriptionsPerPrincipal: 1200 });
+  const endpoint = new McpEndpoint({ service: testService().service, onError() {} } as unknown as ListenerHost, options, systemClock);
+  onTestFinished(() => endpoint.close());
+  const { headers, body } = modernRequest('subscriptions/listen', { notifications: { toolsListChanged: true } });
+  const listen = (id: string) => {
+    const connection = { principal: testPrincipal({ id }), transport: 'http' };
+    const request = new Request('http://localhost/mcp', { method: 'POST', headers });
+    return endpoint.handle(request, parseJsonRpc(body, { maxJsonDepth: 64 }), connection);
+  };
+  for (let n = 0; n < 1200; n += 1) expect((await listen('mallory')).kind).toBe('subscription');
+  await expect(listen('mallory')).rejects.toMatchObject({ status: 429 });
+  expect((await listen('alice')).kind).toBe('subscription');
 });

@@ -248,3 +248,23 @@ it('one principal opens no more sessions than it may, and is told which limit th
   expect(await refused.text()).toContain('maxSessionsPerPrincipal');
   expect((await post(url, { id: 1, method: 'initialize', params }, undefined, 'bob')).status).toBe(200);
 });
+
+it('a session takes no more memory or store than what makes it one', async () => {
+  const store = new MemoryStateStore();
+  onTestFinished(() => store.close());
+  const { url } = await startHttp({ service: testService().service, http: { sessions: { store } } });
+  const session = await open(url);
+  const junk = 'x'.repeat(100_000);
+  for (const [method, params] of [
+    ['resources/subscribe', { uri: 'test://kept' }],
+    ['logging/setLevel', { level: 'info' }],
+  ] as const) {
+    await (await post(url, { id: `${method}${junk}`, method, params: { ...params, junk, _meta: { junk } } }, session)).text();
+  }
+  const record = JSON.stringify(await store.get(`mcp-session:${session}`));
+  expect(record).toContain('test://kept');
+  expect(record.length).toBeLessThan(1000);
+  const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: junk, version: '1' } };
+  const refused = await post(url, { id: 1, method: 'initialize', params });
+  expect([refused.status, await refused.text()]).toEqual([413, expect.stringContaining('initialize: expected at most 65536')]);
+});

@@ -100,9 +100,13 @@ class BoundedTransport implements Transport {
   readonly #max: number;
   readonly #pending = new Set<string | number>();
   /** Requests that wait, in order of arrival. */
-  readonly #waiting = new Map<string | number, JSONRPCMessage>();
+  readonly #waiting = new Map<string | number, JSONRPCMessage & { id: string | number }>();
+  /** Of those in progress, subscriptions that the service is asked about. */
+  readonly #listening = new Map<string | number, JSONRPCMessage>();
   /** Requests of ours that the client has not answered. */
   readonly #asked = new Set<string | number>();
+  /** Aborts when the connection is closed. */
+  readonly #gone = new AbortController();
   #paused = false;
   #idleWaiters: (() => void)[] = [];
 
@@ -114,7 +118,9 @@ class BoundedTransport implements Transport {
     wire.onmessage = (message) => this.#receive(message);
     wire.onerror = (error) => this.onerror?.(error);
     wire.onclose = () => {
+      this.#gone.abort();
       this.#pending.clear();
+      this.#listening.clear();
       this.#waiting.clear();
       this.#asked.clear();
       this.#wakeIdle();
@@ -166,9 +172,6 @@ class BoundedTransport implements Transport {
       if (message.id !== undefined) this.#asked.delete(message.id);
     } else if (!('id' in message)) {
       if (message.method === 'notifications/cancelled' && this.#cancel(message.params)) return;
-    } else if (message.method === 'subscriptions/listen') {
-      void this.#listen(message);
-      return;
     } else if (this.#pending.has(message.id) || this.#waiting.has(message.id)) {
       // Counted by id, so a second one would go uncounted; and nobody could tell the answers apart.
       void this.#refuse(message.id, new RpcError('invalid_request', 'id: a request with this id is in progress'));
@@ -177,10 +180,18 @@ class BoundedTransport implements Transport {
       this.#wait(message);
       return;
     } else {
-      this.#pending.add(message.id);
+      this.#begin(message);
+      this.#balance();
+      return;
     }
     this.onmessage?.(message);
     this.#balance();
+  }
+
+  #begin(message: JSONRPCMessage & { id: string | number }): void {
+    this.#pending.add(message.id);
+    if ('method' in message && message.method === 'subscriptions/listen') void this.#listen(message);
+    else this.onmessage?.(message);
   }
 
   #wait(message: JSONRPCMessage & { id: string | number }): void {
@@ -197,19 +208,28 @@ class BoundedTransport implements Transport {
     const id = (params as { requestId?: string | number } | undefined)?.requestId;
     if (id === undefined) return false;
     const waited = this.#waiting.delete(id);
+    const wasListening = this.#listening.delete(id);
     if (waited) this.#settled();
     else this.#settle(id);
-    return waited;
+    return waited || wasListening;
   }
 
+  /** In progress while the service is asked, which may be about a thousand resources; once open it does not count. */
   async #listen(message: JSONRPCMessage & { id: string | number }): Promise<void> {
+    const { id } = message;
+    this.#listening.set(id, message);
+    let refusal: unknown;
     try {
-      const params = 'params' in message ? message.params : undefined;
-      await authorizeListen(this.#service, params, this.#connection);
-      this.onmessage?.(message);
+      await authorizeListen(this.#service, 'params' in message ? message.params : undefined, this.#connection, this.#gone.signal);
     } catch (error) {
-      await this.#refuse(message.id, error);
+      refusal = error;
     }
+    // Cancelled meanwhile, or the connection is closed.
+    if (this.#listening.get(id) !== message) return;
+    this.#listening.delete(id);
+    if (refusal === undefined) this.onmessage?.(message);
+    else await this.#refuse(id, refusal);
+    this.#settle(id);
   }
 
   async #refuse(id: string | number, error: unknown): Promise<void> {
@@ -227,8 +247,7 @@ class BoundedTransport implements Transport {
     for (const [id, message] of this.#waiting) {
       if (this.#pending.size >= this.#max) break;
       this.#waiting.delete(id);
-      this.#pending.add(id);
-      this.onmessage?.(message);
+      this.#begin(message);
     }
     this.#balance();
     if (this.inFlight === 0) this.#wakeIdle();

@@ -5,7 +5,7 @@ import type { RpcContext, RpcResult, TraceContext } from '../rpc.js';
 import type { RpcService, ServiceEvent } from '../service.js';
 import { toWireError } from '../wire.js';
 import { type Connection, carriedConnection, connectionOf } from './connection.js';
-import { MAX_RESOURCE_SUBSCRIPTIONS, tooManySubscriptions } from './subscriptions.js';
+import { checkSubscribedUri, MAX_RESOURCE_SUBSCRIPTIONS, tooManySubscriptions } from './subscriptions.js';
 
 /** The request methods a service must answer for each capability it declares. */
 const METHODS: Readonly<Record<string, readonly string[]>> = {
@@ -87,8 +87,11 @@ function bind(mcp: McpServer, service: RpcService, opened: Connection, era: 'mod
       server.setRequestHandler(method, async (request, context) => {
         const uris = subscriptions(mcp);
         const { uri } = request.params;
-        if (method === 'resources/subscribe' && uris.size >= MAX_RESOURCE_SUBSCRIPTIONS && !uris.has(uri)) {
-          const wire = toWireError(tooManySubscriptions());
+        try {
+          if (method === 'resources/subscribe') checkSubscribedUri(uri);
+          if (method === 'resources/subscribe' && uris.size >= MAX_RESOURCE_SUBSCRIPTIONS && !uris.has(uri)) throw tooManySubscriptions();
+        } catch (error) {
+          const wire = toWireError(error);
           throw new ProtocolError(wire.code, wire.message, wire.data);
         }
         await answer(method, request.params as JsonObject, context);

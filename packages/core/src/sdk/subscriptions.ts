@@ -4,6 +4,9 @@ import { MODERN_PROTOCOL_VERSION } from '../protocol.js';
 import type { RpcService } from '../service.js';
 import type { Connection } from './connection.js';
 
+/** Longest URI that is remembered for a subscriber, in UTF-16 code units. */
+const MAX_SUBSCRIBED_URI_LENGTH = 2048;
+
 /** Most resources one connection, or one `subscriptions/listen`, may subscribe to. */
 export const MAX_RESOURCE_SUBSCRIPTIONS = 1000;
 
@@ -14,7 +17,7 @@ export const MAX_RESOURCE_SUBSCRIPTIONS = 1000;
  *
  * @param signal - aborts when the caller is gone: the remaining resources are not asked about.
  * @throws RpcError as the service's handler does for the first resource it refuses, `invalid_params` for
- * more than 1,000 resources, `cancelled` when the signal aborts.
+ * more than 1,000 resources or a URI longer than 2,048 characters, `cancelled` when the signal aborts.
  */
 export async function authorizeListen(
   service: RpcService,
@@ -31,6 +34,7 @@ export async function authorizeListen(
   for (const uri of uris) {
     if (signal.aborted) throw new RpcError('cancelled', 'The client is gone');
     if (typeof uri !== 'string') continue;
+    checkSubscribedUri(uri);
     await service.handler(
       { method: 'resources/subscribe', params: { uri } },
       {
@@ -47,4 +51,11 @@ export async function authorizeListen(
 
 export function tooManySubscriptions(): RpcError {
   return new RpcError('invalid_params', `At most ${MAX_RESOURCE_SUBSCRIPTIONS} resources can be subscribed to at a time`);
+}
+
+/** @throws RpcError `invalid_params` for a URI that takes too much memory to be remembered. */
+export function checkSubscribedUri(uri: string): void {
+  if (uri.length > MAX_SUBSCRIBED_URI_LENGTH) {
+    throw new RpcError('invalid_params', `A resource can be subscribed to whose URI has at most ${MAX_SUBSCRIBED_URI_LENGTH} characters`);
+  }
 }

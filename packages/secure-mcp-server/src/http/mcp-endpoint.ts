@@ -57,6 +57,8 @@ export class McpEndpoint {
     this.#maxSubscriptions = options.maxSubscriptionsPerPrincipal;
     this.#modern = createMcpHandler(toSdkFactory(service), {
       legacy: 'reject',
+      // Its own bound is on all callers together, so that one could keep the others out. Ours is on each.
+      maxSubscriptions: Number.POSITIVE_INFINITY,
       // The service publishes its events itself.
       bus: { publish: () => {}, subscribe: (listener) => service.events?.subscribe(listener) ?? (() => {}) },
       // Called for every refused request too, which is the caller's mistake and no error of ours.

@@ -61,6 +61,9 @@ interface Session {
   touchedAt: number;
 }
 
+/** Longest `initialize` request, in characters. */
+const MAX_INITIALIZE_LENGTH = 65_536;
+
 /** The SDK's name for the stream that GET opens. */
 const STANDALONE_STREAM = '_GET_stream';
 
@@ -92,7 +95,7 @@ export class LegacySessions {
     this.#replay = new ReplayBuffer(options.replayBufferBytes);
     if (options.store !== undefined) {
       const { idleTimeoutMs, maxEventsPerSession: maxEvents } = options;
-      this.#shared = new SharedSessions(options.store, { idleTimeoutMs, maxEvents, onError });
+      this.#shared = new SharedSessions(options.store, { idleTimeoutMs, maxEvents, onError, clock });
       this.#shared.watch((sessionId, kind) => this.#onNotice(sessionId, kind));
     }
   }
@@ -174,6 +177,10 @@ export class LegacySessions {
         'invalid_request',
         'Mcp-Session-Id: required after initialize (or speak 2026-07-28, which has no sessions, with its _meta envelope)',
       );
+    }
+    // It is held as long as the session is.
+    if (JSON.stringify(message).length > MAX_INITIALIZE_LENGTH) {
+      throw new RpcError('payload_too_large', `initialize: expected at most ${MAX_INITIALIZE_LENGTH} characters`);
     }
     const owner = principalKey(connection.principal);
     const { maxSessionsPerPrincipal } = this.#options;

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import {
+  type Clock,
   isJsonObject,
   isJsonRpcRequest,
   type JsonObject,
@@ -29,6 +30,7 @@ export interface SharedSessionsOptions {
   readonly idleTimeoutMs: number;
   readonly maxEvents: number;
   readonly onError: (error: Error) => void;
+  readonly clock: Clock;
 }
 
 const PREFIX = 'mcp-session';
@@ -70,6 +72,7 @@ export class SharedSessions {
   /** Puts the end of a session off by its idle timeout. Does not bring back one that has ended. */
   async touch(sessionId: string): Promise<void> {
     await this.#change(sessionId, (requests) => requests);
+    await this.eventStore(sessionId).keep();
   }
 
   /** Keeps what a request changed in the session: its log level, what it has subscribed to. */
@@ -77,10 +80,14 @@ export class SharedSessions {
     if (!isJsonRpcRequest(message)) return;
     const { method, params } = message;
     if (method === 'logging/setLevel') {
-      await this.#change(sessionId, (requests) => [...requests.filter((request) => request.method !== method), message]);
+      const kept = keptRequest(method, { level: params?.level });
+      await this.#change(sessionId, (requests) => [...requests.filter((request) => request.method !== method), kept]);
     } else if (method === 'resources/subscribe' || method === 'resources/unsubscribe') {
       const isOther = (request: JsonRpcRequest) => request.method !== 'resources/subscribe' || request.params?.uri !== params?.uri;
-      await this.#change(sessionId, (requests) => [...requests.filter(isOther), ...(method === 'resources/subscribe' ? [message] : [])]);
+      await this.#change(sessionId, (requests) => [
+        ...requests.filter(isOther),
+        ...(method === 'resources/subscribe' ? [keptRequest(method, { uri: params?.uri })] : []),
+      ]);
     }
   }
 
@@ -95,8 +102,8 @@ export class SharedSessions {
   }
 
   eventStore(sessionId: string): StateEventStore {
-    const { idleTimeoutMs, maxEvents, onError } = this.#options;
-    return new StateEventStore(this.#store, { key: key(sessionId), ttlMs: idleTimeoutMs, maxEvents, onError });
+    const { idleTimeoutMs, maxEvents, onError, clock } = this.#options;
+    return new StateEventStore(this.#store, { key: key(sessionId), ttlMs: idleTimeoutMs, maxEvents, onError, clock });
   }
 
   async close(): Promise<void> {
@@ -123,4 +130,9 @@ export class SharedSessions {
 
 function key(sessionId: string): string {
   return `${PREFIX}:${sessionId}`;
+}
+
+/** What is kept of a request: nothing of what else its client sent along. Nobody waits for its answer by an id. */
+function keptRequest(method: string, params: JsonObject): JsonRpcRequest {
+  return { jsonrpc: '2.0', id: 'kept', method, params };
 }
