@@ -1,0 +1,4 @@
+import { proof } from './noise.ts';
+import { main } from './proof.ts';
+
+await main(proof);
