@@ -53,15 +53,14 @@ async function start(config: Partial<MCPClientConfig>) {
   });
   await server.start();
   onTestFinished(() => server.stop());
-  const url = new URL(server.endpoints[0] as string);
+  const [serverUrl, webSocketUrl] = server.endpoints as [string, string];
   const client = new MCPClientPattern({
-    serverUrl: url.origin,
-    httpPath: url.pathname,
-    websocketPath: '/ws',
+    serverUrl,
+    webSocketUrl,
     healthCheckInterval: 0,
     connectors: tracedConnectors(otel),
     ...config,
-  } as MCPClientConfig);
+  });
   onTestFinished(() => client.close());
   return { client, otel, traces };
 }
