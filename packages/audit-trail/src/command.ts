@@ -6,6 +6,7 @@ import { queryAuditTrail } from './query.js';
 import { recordText, type TrailHead } from './record.js';
 import type { StoredTrail } from './trail.js';
 import { verifyAuditTrail } from './verify.js';
+import { visibleText } from './visible-text.js';
 
 const USAGE = `Usage: mcp-audit verify <trail> [--head <seq>:<hash>]
        mcp-audit query  <trail> [filter] [--limit <records>] [--cursor <cursor>]
@@ -126,7 +127,7 @@ async function query(path: string, { limit, cursor, ...values }: Values, { print
     ...(limit === undefined ? {} : { limit: numberOf('limit', limit) }),
     ...(cursor === undefined ? {} : { cursor }),
   });
-  for (const record of page.records) print(recordText(record));
+  for (const record of page.records) print(visibleText(recordText(record)));
   if (page.cursor !== undefined) print(JSON.stringify({ cursor: page.cursor }));
   return 0;
 }

@@ -3,6 +3,7 @@ import type { AuditFilter } from './filter.js';
 import { findRecords } from './query.js';
 import { type AuditRecord, recordText } from './record.js';
 import type { StoredTrail } from './trail.js';
+import { visibleText } from './visible-text.js';
 
 /** Options of {@link exportAuditTrail}. */
 export interface ExportOptions extends AuditFilter {
@@ -15,7 +16,8 @@ export interface ExportOptions extends AuditFilter {
  *
  * In CSV, lines end with CR LF, times are ISO 8601, `details` is canonical JSON, and text that a
  * spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, a tab, a line end or their
- * full-width forms) has an apostrophe before it.
+ * full-width forms) has an apostrophe before it; control characters and marks that turn text around are written
+ * out (`\u001b`).
  *
  * @throws as `queryAuditTrail` does.
  */
@@ -39,7 +41,7 @@ function cells({ seq, event, prev, hash }: AuditRecord): string[] {
     ...texts.map(harmless),
     event.durationMs === undefined ? '' : String(event.durationMs),
     ...origin.map(harmless),
-    event.details === undefined ? '' : canonicalJson(event.details as JsonObject),
+    event.details === undefined ? '' : visibleText(canonicalJson(event.details as JsonObject)),
     prev,
     hash,
   ];
@@ -51,7 +53,8 @@ function timeText(time: number): string {
 }
 
 function harmless(text = ''): string {
-  return /^[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${text}` : text;
+  const visible = visibleText(text);
+  return /^[=+\-@\t\r\n＝＋－＠]/.test(visible) ? `'${visible}` : visible;
 }
 
 function line(values: readonly string[]): string {

@@ -5,7 +5,7 @@ import { type AuditEvent, type AuditSink, ConfigurationError, type JsonObject, t
 export interface RedactionRules {
   /**
    * Further member names whose values are credentials, beside the built-in ones. Compared as the built-in
-   * ones are: without case, `-`, `_` and spaces, and anywhere in the name (`pin` also hits `pinCode`).
+   * ones are: without case, `-`, `_`, dots and spaces, and anywhere in the name (`pin` also hits `pinCode`).
    */
   readonly keys?: readonly string[];
   /**
@@ -39,6 +39,8 @@ const WHOLE_KEYS = new Set(['auth', 'otp', 'totp', 'pin', 'cvv', 'cvc']);
 const CREDENTIAL_TEXTS: readonly (readonly [pattern: RegExp, replacement: string])[] = [
   [/\b(bearer|basic|dpop)\s+[\w.~+/=-]{4,}/gi, '$1 [redacted]'],
   [/(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]*/g, '[redacted]'],
+  // API keys of `@mcp-blocks/secure-mcp-server`.
+  [/\bmcpk_[\w-]{16,}/g, '[redacted]'],
   [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g, '[redacted]'],
   [/([a-z][a-z0-9+.-]{0,20}:\/\/)[^\s/?#@]{1,512}@/gi, '$1[redacted]@'],
   [/([?&#;](?:[\w.-]{0,32}(?:token|secret|password|api[_-]?key|signature)|code)=)[^&#\s]+/gi, '$1[redacted]'],
@@ -184,7 +186,7 @@ class Redaction {
 }
 
 function plain(name: string): string {
-  return name.toLowerCase().replace(/[-_\s]/g, '');
+  return name.toLowerCase().replace(/[-_.\s]/g, '');
 }
 
 function inRange(option: string, value: number, max: number): number {

@@ -97,6 +97,7 @@ describe('redaction', () => {
   it.each<[text: string, left: string]>([
     ['Authorization: Bearer abc.def-123', 'Authorization: Bearer [redacted]'],
     ['basic dXNlcjpwYXNz now', 'basic [redacted] now'],
+    ['the key mcpk_0dXq-Kq3_7yZ0dXq-Kq3_7yZ0dXq-Kq3_7yZ0dXq-K is unknown', 'the key [redacted] is unknown'],
     ['got eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2ln here', 'got [redacted] here'],
     ['postgres://bob:hunter2@db/x', 'postgres://[redacted]@db/x'],
     ['https://a/b?x=1&access_token=abc&y=2', 'https://a/b?x=1&access_token=[redacted]&y=2'],
