@@ -23,6 +23,8 @@ export interface CircuitBreakerOptions {
   readonly clock: Clock;
   /** Told after every change of whether requests may pass. */
   readonly onChange?: () => void;
+  /** Told of every change of state, before `onChange`. */
+  readonly onTransition?: (from: CircuitState, to: CircuitState) => void;
 }
 
 /** The right to send one request. Exactly one of its methods is called, when the outcome is known. */
@@ -118,10 +120,12 @@ export class CircuitBreaker {
   }
 
   #enter(state: CircuitState): void {
+    const before = this.#state;
     this.#state = state;
     this.#probing = false;
     this.#epoch += 1;
     if (state === 'closed') this.#failures = 0;
+    this.#options.onTransition?.(before, state);
     this.#options.onChange?.();
   }
 }

@@ -1,6 +1,9 @@
 import { type Clock, ConfigurationError, type Discovery, type Random, type ServiceNode, type StateStore } from '@mcp-blocks/core';
 import { z } from 'zod';
+import { type BalancingConfig, balancingSchemas } from './balancing/config.js';
 import type { StateManagementConfig } from './cluster-state.js';
+import { callable, positive } from './option-schemas.js';
+import { type ResilienceConfig, resilienceSchemas } from './resilience/config.js';
 import type { CredentialsProvider } from './upstream/connection-pool.js';
 import type { Connect } from './upstream/upstream.js';
 
@@ -20,43 +23,17 @@ export interface DiscoveryConfig {
 }
 
 /** Configuration of `DistributedMCPCluster`. All times in milliseconds. */
-export interface DistributedMCPConfig {
+export interface DistributedMCPConfig extends BalancingConfig, ResilienceConfig {
   /** Names the cluster in messages. */
   readonly clusterName: string;
   readonly discoveryMethod: 'static' | 'etcd' | 'custom';
   readonly discoveryConfig: DiscoveryConfig;
-  /** Default: `round-robin`. */
-  readonly loadBalancingStrategy?: 'round-robin' | 'least-connections';
-  readonly circuitBreakerConfig?: {
-    /** Default: true. */
-    readonly enabled?: boolean;
-    /** Failures in a row that open a node's circuit; 1 or more. Default: 5. */
-    readonly failureThreshold?: number;
-    /** How long an open circuit waits before one request probes the node; 1 or more. Default: 60,000. */
-    readonly resetTimeout?: number;
-  };
-  readonly healthCheckConfig?: {
-    /** Default: true. */
-    readonly enabled?: boolean;
-    /** Between two checks of a node; 1 or more. Default: 10,000. */
-    readonly interval?: number;
-    /** For one check; 1 or more. Default: 2,000. */
-    readonly timeout?: number;
-    /** Passing checks in a row that bring a node back; 1 or more. Default: 2. */
-    readonly healthyThreshold?: number;
-    /** Failing checks in a row that take a node out; 1 or more. Default: 3. */
-    readonly unhealthyThreshold?: number;
-  };
   /** What the cluster's processes share: sessions, data, locks. Default: `{ provider: 'memory' }`. */
   readonly stateManagementConfig?: StateManagementConfig;
   /** The cluster's own credentials for a node. Default: none are presented. */
   readonly credentials?: CredentialsProvider;
   /** For a whole call, attempts on other nodes included; 1 or more. Default: 60,000. */
   readonly requestTimeout?: number;
-  readonly retry?: {
-    /** Most nodes one call is sent to; 1 or more. 1 means no retry. Default: 3. */
-    readonly attempts?: number;
-  };
   /** A connection unused for this long is closed; 1 or more. Default: 60,000. */
   readonly connectionIdleTimeout?: number;
   readonly clock?: Clock;
@@ -69,7 +46,6 @@ export interface DistributedMCPConfig {
 /** The configuration with every default in place. */
 export type ResolvedConfig = ReturnType<typeof resolveConfig>;
 
-const positive = (fallback: number) => z.int('expected a whole number').min(1, 'expected 1 or more').max(2_147_483_647).default(fallback);
 const nodeUrl = z.string().refine((url) => /^(https?|wss?):$/.test(URL.parse(url)?.protocol ?? ''), {
   error: ({ input }) => `expected an http, https, ws or wss URL, got '${String(input)}'`,
 });
@@ -93,9 +69,6 @@ const method = z.enum(['static', 'etcd', 'custom'], {
 const provider = z.enum(['memory', 'sqlite', 'redis'], {
   error: ({ input }) => `expected memory, sqlite or redis, got ${JSON.stringify(input)}`,
 });
-const strategy = z.enum(['round-robin', 'least-connections'], {
-  error: ({ input }) => `expected round-robin or least-connections, got ${JSON.stringify(input)}`,
-});
 
 const configSchema = z.strictObject({
   clusterName: z.string().min(1, 'expected a non-empty string'),
@@ -108,19 +81,8 @@ const configSchema = z.strictObject({
       .custom<Discovery>((value) => typeof (value as Discovery | undefined)?.watch === 'function', 'expected a Discovery')
       .optional(),
   }),
-  loadBalancingStrategy: strategy.default('round-robin'),
-  circuitBreakerConfig: z
-    .strictObject({ enabled: z.boolean().default(true), failureThreshold: positive(5), resetTimeout: positive(60_000) })
-    .prefault({}),
-  healthCheckConfig: z
-    .strictObject({
-      enabled: z.boolean().default(true),
-      interval: positive(10_000),
-      timeout: positive(2_000),
-      healthyThreshold: positive(2),
-      unhealthyThreshold: positive(3),
-    })
-    .prefault({}),
+  ...balancingSchemas,
+  ...resilienceSchemas,
   stateManagementConfig: z
     .strictObject({
       provider: provider.exactOptional(),
@@ -137,7 +99,6 @@ const configSchema = z.strictObject({
     .prefault({}),
   credentials: callable<CredentialsProvider>().optional(),
   requestTimeout: positive(60_000),
-  retry: z.strictObject({ attempts: positive(3) }).prefault({}),
   connectionIdleTimeout: positive(60_000),
   clock: z.custom<Clock>((value) => typeof (value as Clock | undefined)?.now === 'function', 'expected a Clock').optional(),
   random: callable<Random>().optional(),
@@ -206,10 +167,6 @@ function checkUrls(urls: readonly string[], schema: typeof nodeUrl): readonly st
     if (error) throw new ConfigurationError(`discoveryConfig.endpoints[${index}]`, error.issues[0]?.message ?? 'expected a URL');
   }
   return urls;
-}
-
-function callable<F>() {
-  return z.custom<F>((value) => typeof value === 'function', 'expected a function');
 }
 
 function optionPath(path: readonly PropertyKey[]): string {

@@ -1,9 +1,11 @@
 import {
+  type Clock,
   type Discovery,
   Events,
   type JsonObject,
   type JsonValue,
   type Lock,
+  type Random,
   RpcError,
   type RpcHandler,
   type RpcResult,
@@ -11,28 +13,18 @@ import {
   StaticDiscovery,
   systemClock,
 } from '@mcp-blocks/core';
-import type { Balancer } from './balancing/balancer.js';
-import { LeastConnectionsBalancer } from './balancing/least-connections.js';
-import { RoundRobinBalancer } from './balancing/round-robin.js';
+import { createBalancer } from './balancing/strategy.js';
 import type { CircuitSnapshot } from './circuit-breaker.js';
-import { ClusterNode, type NodeStatus } from './cluster-node.js';
+import type { ClusterEvents } from './cluster-events.js';
+import { ClusterNode, type ClusterNodeOptions, type NodeStatus } from './cluster-node.js';
 import { ClusterState } from './cluster-state.js';
 import { type DistributedMCPConfig, type ResolvedConfig, resolveConfig } from './config.js';
 import { EtcdDiscovery } from './discovery/etcd-discovery.js';
 import { CallCounter, type ClusterMetrics } from './metrics.js';
 import { NodeSet } from './node-set.js';
+import { type EjectionChange, OutlierDetector } from './resilience/outlier-detector.js';
 import { type RouteOptions, Router } from './router.js';
 import { connectWithSdk } from './upstream/sdk-connector.js';
-
-/** What a cluster tells its listeners. */
-export type ClusterEvents = {
-  /** A node entered, left, or changed its health or circuit: the nodes as they are now. */
-  nodeChange: readonly NodeStatus[];
-  /** At most once a second while calls or checks go on. */
-  metricsChange: ClusterMetrics;
-  /** Something failed that no caller waits for, such as the connection to the registry. */
-  error: Error;
-};
 
 const METRICS_EVENT_MS = 1_000;
 
@@ -52,7 +44,7 @@ export class DistributedMCPCluster {
   readonly #counter: CallCounter;
   readonly #state: ClusterState;
   readonly #events = new Events<ClusterEvents>();
-  readonly #clock;
+  readonly #clock: Clock;
   #started: Promise<void> | undefined;
   #stopWatching: (() => Promise<void>) | undefined;
   #closed: Promise<void> | undefined;
@@ -66,23 +58,23 @@ export class DistributedMCPCluster {
     this.#counter = new CallCounter(clock);
     this.#state = new ClusterState(clusterName, this.#config.stateManagementConfig);
     this.#discovery = this.#openDiscovery();
-    this.#nodes = new NodeSet(this.#balancer(random), (service) => {
-      return new ClusterNode(service, {
-        config: this.#config,
-        connect,
-        clock,
-        random,
-        onChange: () => this.#onNodeChange(),
-        onCheck: () => this.#onActivity(),
-      });
+    const detector = outlierDetectorOf(this.#config, clock, (change) => this.#onEjection(change));
+    this.#nodes = new NodeSet({
+      balancer: balancerOf(this.#config, random),
+      detector,
+      panicThreshold: this.#config.panicThreshold,
+      onPanic: (change) => this.#events.emit('panicChange', change),
+      create: (service, outlier) => this.#createNode(service, { config: this.#config, connect, clock, random, outlier }),
     });
     this.#router = new Router({
       clusterName,
       nodes: this.#nodes,
       counter: this.#counter,
       clock,
+      random,
       requestTimeoutMs: requestTimeout,
-      attempts: retry.attempts,
+      retry,
+      hedgeDelayMs: this.#config.hedgingConfig?.delay,
       retryAfterMs: () => this.#retryAfterMs(),
     });
   }
@@ -133,12 +125,17 @@ export class DistributedMCPCluster {
     return {
       totalNodes: this.#nodes.all.length,
       healthyNodes: this.#nodes.all.filter((node) => node.healthy).length,
+      ejectedNodes: this.#nodes.all.filter((node) => node.ejected).length,
+      panic: this.#nodes.panic,
       totalRequests: counter.total,
       successfulRequests: counter.successful,
       failedRequests: counter.failed,
       retries: counter.retries,
+      hedges: counter.hedges,
+      retriesRefused: counter.retriesRefused,
       averageLatency: counter.averageLatency,
       circuitBreakerTrips: this.#nodes.trips,
+      ejections: this.#nodes.ejections,
       throughput: counter.throughput,
       nodes: this.getServiceNodes(),
     };
@@ -201,6 +198,23 @@ export class DistributedMCPCluster {
     return checks;
   }
 
+  #createNode(service: ServiceNode, parts: Pick<ClusterNodeOptions, 'config' | 'connect' | 'clock' | 'random' | 'outlier'>): ClusterNode {
+    return new ClusterNode(service, {
+      ...parts,
+      onChange: () => this.#onNodeChange(),
+      onCheck: () => this.#onActivity(),
+      onCircuit: (from, to) => this.#events.emit('circuitChange', { nodeId: service.id, from, to }),
+      onHealth: (from, to, error) =>
+        this.#events.emit('healthChange', { nodeId: service.id, from, to, ...(error === undefined ? {} : { error }) }),
+    });
+  }
+
+  #onEjection(change: EjectionChange): void {
+    if (!change.ejected) for (const node of this.#nodes.all) if (node.id === change.nodeId) node.startSlowly();
+    this.#events.emit('ejectionChange', change);
+    this.#onNodeChange();
+  }
+
   #onNodeChange(): void {
     this.#nodes.refresh();
     this.#events.emit('nodeChange', this.getServiceNodes());
@@ -243,10 +257,27 @@ export class DistributedMCPCluster {
       ...(random === undefined ? {} : { random }),
     });
   }
+}
 
-  #balancer(random: () => number): Balancer {
-    return this.#config.loadBalancingStrategy === 'least-connections'
-      ? new LeastConnectionsBalancer(random)
-      : new RoundRobinBalancer(random);
-  }
+function balancerOf({ loadBalancingStrategy, stickyConfig, localityConfig, routingRules }: ResolvedConfig, random: Random) {
+  return createBalancer({
+    strategy: loadBalancingStrategy,
+    stickyLoadFactor: stickyConfig.loadFactor,
+    rules: routingRules,
+    locality: localityConfig,
+    random,
+  });
+}
+
+function outlierDetectorOf({ outlierDetectionConfig }: ResolvedConfig, clock: Clock, onChange: (change: EjectionChange) => void) {
+  const { enabled, interval, baseEjectionTime, maxEjectionTime, ...rest } = outlierDetectionConfig;
+  if (!enabled) return undefined;
+  return new OutlierDetector({
+    ...rest,
+    intervalMs: interval,
+    baseEjectionMs: baseEjectionTime,
+    maxEjectionMs: maxEjectionTime,
+    clock,
+    onChange,
+  });
 }

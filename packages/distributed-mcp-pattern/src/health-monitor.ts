@@ -1,8 +1,8 @@
 import type { CancelTimer, Clock, Random } from '@mcp-blocks/core';
 import { abortable } from './abortable.js';
 
-/** What active checks have found. `unknown` until the first one is over. */
-export type HealthState = 'unknown' | 'healthy' | 'unhealthy';
+/** What active checks have found. `unknown` until the first one is over; `degraded`: it answers, but slowly. */
+export type HealthState = 'unknown' | 'healthy' | 'degraded' | 'unhealthy';
 
 /** Options of {@link HealthMonitor}; times in milliseconds. */
 export interface HealthMonitorOptions {
@@ -13,12 +13,14 @@ export interface HealthMonitorOptions {
   readonly healthyThreshold: number;
   /** Failing checks in a row that take a healthy node out. */
   readonly unhealthyThreshold: number;
+  /** A passing check that takes longer is slow; as many in a row as the thresholds degrade a node and restore it. */
+  readonly degradedLatencyMs?: number;
   readonly clock: Clock;
   readonly random: Random;
   /** Resolves when the node answers. */
   readonly check: (signal: AbortSignal) => Promise<void>;
-  /** Told after every check; `changed` when the state is another one than before. */
-  readonly onCheck: (changed: boolean) => void;
+  /** Told after every check, with the state before it. */
+  readonly onCheck: (before: HealthState, passed: boolean) => void;
 }
 
 /** Asks one node regularly whether it answers. The first check decides alone, later ones by the thresholds. */
@@ -28,6 +30,8 @@ export class HealthMonitor {
   #state: HealthState = 'unknown';
   #passes = 0;
   #failures = 0;
+  #slow = 0;
+  #fast = 0;
   #lastCheckAt: number | undefined;
   #lastError: string | undefined;
   #cancelNext: CancelTimer | undefined;
@@ -68,6 +72,7 @@ export class HealthMonitor {
     const deadline = new AbortController();
     const cancelDeadline = clock.setTimeout(() => deadline.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
     const signal = AbortSignal.any([deadline.signal, this.#abort.signal]);
+    const startedAt = clock.now();
     let error: unknown;
     try {
       await abortable(check(signal), signal);
@@ -77,24 +82,37 @@ export class HealthMonitor {
       cancelDeadline();
     }
     if (this.#abort.signal.aborted) return;
-    this.#record(error);
+    this.#record(error, clock.now() - startedAt);
     this.#cancelNext = clock.setTimeout(() => void this.#run(), intervalMs * (1 - 0.1 * random()));
   }
 
-  #record(error: unknown): void {
-    const { clock, healthyThreshold, unhealthyThreshold, onCheck } = this.#options;
+  #record(error: unknown, latencyMs: number): void {
+    const { clock, onCheck } = this.#options;
     const before = this.#state;
     this.#lastCheckAt = clock.now();
     this.#lastError = error === undefined ? undefined : error instanceof Error ? error.message : String(error);
-    if (error === undefined) {
-      this.#failures = 0;
-      this.#passes += 1;
-      if (before === 'unknown' || this.#passes >= healthyThreshold) this.#state = 'healthy';
-    } else {
-      this.#passes = 0;
-      this.#failures += 1;
-      if (before === 'unknown' || this.#failures >= unhealthyThreshold) this.#state = 'unhealthy';
-    }
-    onCheck(this.#state !== before);
+    this.#state = error === undefined ? this.#afterPass(latencyMs) : this.#afterFailure();
+    onCheck(before, error === undefined);
+  }
+
+  #afterPass(latencyMs: number): HealthState {
+    const { healthyThreshold, unhealthyThreshold, degradedLatencyMs = Number.POSITIVE_INFINITY } = this.#options;
+    this.#failures = 0;
+    this.#passes += 1;
+    const slow = latencyMs > degradedLatencyMs;
+    this.#slow = slow ? this.#slow + 1 : 0;
+    this.#fast = slow ? 0 : this.#fast + 1;
+    if (this.#state === 'unknown') return 'healthy';
+    if (this.#state === 'unhealthy' && this.#passes < healthyThreshold) return 'unhealthy';
+    if (this.#slow >= unhealthyThreshold) return 'degraded';
+    return this.#state === 'degraded' && this.#fast < healthyThreshold ? 'degraded' : 'healthy';
+  }
+
+  #afterFailure(): HealthState {
+    this.#passes = 0;
+    this.#slow = 0;
+    this.#fast = 0;
+    this.#failures += 1;
+    return this.#state === 'unknown' || this.#failures >= this.#options.unhealthyThreshold ? 'unhealthy' : this.#state;
   }
 }

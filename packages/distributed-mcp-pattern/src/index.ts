@@ -1,6 +1,14 @@
 export type { Balancer, Candidate, Picker, PickInfo, PickResult } from './balancing/balancer.js';
+export { BoundedStickyBalancer, type BoundedStickyOptions } from './balancing/bounded-sticky.js';
+export type { BalancingConfig } from './balancing/config.js';
 export { LeastConnectionsBalancer } from './balancing/least-connections.js';
+export { LeastRequestBalancer } from './balancing/least-request.js';
+export { LocalityBalancer, type LocalityOptions } from './balancing/locality.js';
+export { PeakEwmaBalancer } from './balancing/peak-ewma.js';
 export { RoundRobinBalancer } from './balancing/round-robin.js';
+export { type NodeSelector, type RoutingRule, RoutingRulesBalancer, type RoutingRulesOptions } from './balancing/routing-rules.js';
+export type { LoadBalancingStrategy, RoutingRuleConfig, StrategyName } from './balancing/strategy.js';
+export { WeightedBalancer } from './balancing/weighted.js';
 export {
   CircuitBreaker,
   type CircuitBreakerOptions,
@@ -8,6 +16,7 @@ export {
   type CircuitSnapshot,
   type CircuitState,
 } from './circuit-breaker.js';
+export type { CircuitChange, ClusterEvents, HealthChange, PanicChange } from './cluster-events.js';
 export type { NodeStatus } from './cluster-node.js';
 export type { StateManagementConfig } from './cluster-state.js';
 export type { DiscoveryConfig, DistributedMCPConfig } from './config.js';
@@ -18,12 +27,14 @@ export type { EtcdClientOptions } from './discovery/etcd-client.js';
 export { EtcdDiscovery, type EtcdDiscoveryOptions } from './discovery/etcd-discovery.js';
 export { KubernetesDiscovery, type KubernetesDiscoveryOptions } from './discovery/kubernetes-discovery.js';
 export type { RegistryHttpOptions, RegistryTls } from './discovery/registry-http.js';
-export { type ClusterEvents, DistributedMCPCluster } from './distributed-mcp-cluster.js';
+export { DistributedMCPCluster } from './distributed-mcp-cluster.js';
 export type { GatewaySource } from './gateway/federated-lists.js';
 export { createGateway, type GatewayOptions } from './gateway/gateway.js';
 export type { GatewayProblem } from './gateway/problems.js';
 export type { HealthState } from './health-monitor.js';
 export type { ClusterMetrics } from './metrics.js';
+export type { ResilienceConfig } from './resilience/config.js';
+export type { EjectionChange, EjectionReason } from './resilience/outlier-detector.js';
 export type { RouteOptions } from './router.js';
 export type { CredentialsProvider, NodeCredentials } from './upstream/connection-pool.js';
 export { connectWithSdk } from './upstream/sdk-connector.js';

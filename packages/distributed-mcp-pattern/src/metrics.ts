@@ -4,8 +4,11 @@ import type { NodeStatus } from './cluster-node.js';
 /** What `getClusterMetrics` tells. Times in milliseconds. */
 export interface ClusterMetrics {
   readonly totalNodes: number;
-  /** Nodes that checks have not found unhealthy and whose circuit is not open. */
+  /** Nodes that checks have not found unhealthy, that are not ejected, and whose circuit is not open. */
   readonly healthyNodes: number;
+  readonly ejectedNodes: number;
+  /** Whether so few nodes are sound that health and ejections are disregarded. */
+  readonly panic: boolean;
   /** Calls of `route`. */
   readonly totalRequests: number;
   /** Calls that a node answered with a result; a tool's `isError` is a result. */
@@ -13,10 +16,16 @@ export interface ClusterMetrics {
   readonly failedRequests: number;
   /** Attempts on a further node. */
   readonly retries: number;
+  /** Second requests sent while the first took long. */
+  readonly hedges: number;
+  /** Retries and hedges that the budget did not allow. */
+  readonly retriesRefused: number;
   /** Mean duration of successful calls, retries included; 0 before the first. */
   readonly averageLatency: number;
   /** Times any node's circuit opened. */
   readonly circuitBreakerTrips: number;
+  /** Times any node was ejected as an outlier. */
+  readonly ejections: number;
   /** Finished calls per second over the last 10 seconds. */
   readonly throughput: number;
   readonly nodes: readonly NodeStatus[];
@@ -33,6 +42,8 @@ export class CallCounter {
   successful = 0;
   failed = 0;
   retries = 0;
+  hedges = 0;
+  retriesRefused = 0;
   #latencySum = 0;
 
   constructor(clock: Clock) {

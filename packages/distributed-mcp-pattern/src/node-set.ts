@@ -1,35 +1,43 @@
 import type { ServiceNode } from '@mcp-blocks/core';
-import type { Balancer, Picker } from './balancing/balancer.js';
-import { rendezvous } from './balancing/rendezvous.js';
+import type { Balancer, Picker, PickInfo } from './balancing/balancer.js';
+import type { PanicChange } from './cluster-events.js';
 import type { ClusterNode } from './cluster-node.js';
+import type { OutlierDetector, OutlierWatch } from './resilience/outlier-detector.js';
 
-/** What a call may ask of the choice of node. */
-export interface RouteAffinity {
-  /** Used while it can take requests and this call has not failed on it. */
-  readonly preferredNode?: string | undefined;
-  /** Calls with the same key go to the same node while that can take requests. */
-  readonly sessionId?: string | undefined;
+/** What {@link NodeSet} works with. */
+export interface NodeSetOptions {
+  readonly balancer: Balancer;
+  readonly create: (service: ServiceNode, outlier: OutlierWatch | undefined) => ClusterNode;
+  /** Absent: no node is ejected. */
+  readonly detector: OutlierDetector | undefined;
+  /** Below this share of sound nodes, health and ejections are disregarded; 0 to 1. */
+  readonly panicThreshold: number;
+  readonly onPanic: (change: PanicChange) => void;
 }
 
 /** The current nodes, kept in step with discovery, and the picker over those that can take requests. */
 export class NodeSet {
-  readonly #create: (service: ServiceNode) => ClusterNode;
-  readonly #balancer: Balancer;
+  readonly #options: NodeSetOptions;
   #nodes = new Map<string, ClusterNode>();
-  #available: readonly ClusterNode[] = [];
   #picker: Picker<ClusterNode>;
+  #panic = false;
   readonly #retiring = new Set<ClusterNode>();
   readonly #closing = new Set<Promise<void>>();
   #tripsOfGone = 0;
+  #ejectionsOfGone = 0;
 
-  constructor(balancer: Balancer, create: (service: ServiceNode) => ClusterNode) {
-    this.#balancer = balancer;
-    this.#create = create;
-    this.#picker = balancer.picker<ClusterNode>([]);
+  constructor(options: NodeSetOptions) {
+    this.#options = options;
+    this.#picker = options.balancer.picker<ClusterNode>([]);
   }
 
   get all(): readonly ClusterNode[] {
     return [...this.#nodes.values()];
+  }
+
+  /** Whether health and ejections are disregarded now. */
+  get panic(): boolean {
+    return this.#panic;
   }
 
   /** Times any circuit opened, also of nodes that are gone. */
@@ -37,11 +45,18 @@ export class NodeSet {
     return this.all.reduce((sum, node) => sum + (node.circuit?.trips ?? 0), this.#tripsOfGone);
   }
 
+  /** Times any node was ejected, also of nodes that are gone. */
+  get ejections(): number {
+    return this.all.reduce((sum, node) => sum + node.ejections, this.#ejectionsOfGone);
+  }
+
   /**
    * Takes over discovery's list. A node whose entry is unchanged keeps its state and connections; one that
    * left, or moved to another URL, is closed once its requests in progress have ended.
    */
   update(services: readonly ServiceNode[]): readonly ClusterNode[] {
+    // Of the first list, all are equally new.
+    const first = this.#nodes.size === 0;
     const next = new Map<string, ClusterNode>();
     const added: ClusterNode[] = [];
     for (const service of services) {
@@ -50,39 +65,54 @@ export class NodeSet {
         next.set(service.id, known);
         continue;
       }
-      const node = this.#create(service);
+      const node = this.#options.create(service, this.#options.detector?.watch(service.id));
+      if (!first) node.startSlowly();
       next.set(service.id, node);
       added.push(node);
     }
-    for (const node of this.#nodes.values()) {
+    const before = this.#nodes;
+    this.#nodes = next;
+    for (const node of before.values()) {
       if (next.get(node.id) === node) continue;
       this.#tripsOfGone += node.circuit?.trips ?? 0;
+      this.#ejectionsOfGone += node.ejections;
       this.#retiring.add(node);
       this.#track(node.retire().finally(() => this.#retiring.delete(node)));
     }
-    this.#nodes = next;
     this.refresh();
     return added;
   }
 
-  /** Makes the picker anew after a node's health or circuit has changed. */
+  /** Makes the picker anew after a node's health, circuit or ejection has changed. */
   refresh(): void {
-    this.#available = this.all.filter((node) => node.available);
-    this.#picker = this.#balancer.picker(this.#available);
+    const { balancer, panicThreshold, onPanic } = this.#options;
+    const { all } = this;
+    const sound = all.filter((node) => node.sound);
+    const panic = all.length > 0 && sound.length / all.length < panicThreshold;
+    const changed = panic !== this.#panic;
+    this.#panic = panic;
+    this.#picker = balancer.picker(
+      (panic ? all : sound).filter((node) => node.permits),
+      all,
+    );
+    if (changed) onPanic({ panic, soundNodes: sound.length, totalNodes: all.length });
   }
 
-  /** The node to send a call to, or `undefined` when there is none left. */
-  pick({ preferredNode, sessionId }: RouteAffinity, exclude: ReadonlySet<string>): ClusterNode | undefined {
-    if (preferredNode !== undefined && !exclude.has(preferredNode)) {
+  /**
+   * The node to send a call to, or `undefined` when there is none left. The preferred one is used while it
+   * can take requests and is not excluded.
+   */
+  pick(info: PickInfo, preferredNode?: string): ClusterNode | undefined {
+    if (preferredNode !== undefined && !info.exclude?.has(preferredNode)) {
       const preferred = this.#nodes.get(preferredNode);
-      if (preferred?.available) return preferred;
+      if (preferred?.permits && (this.#panic || preferred.sound)) return preferred;
     }
-    if (sessionId !== undefined) return rendezvous(sessionId, this.#available, exclude);
-    const result = this.#picker.pick({ exclude });
+    const result = this.#picker.pick(info);
     return result.kind === 'complete' ? result.node : undefined;
   }
 
   async close(): Promise<void> {
+    this.#options.detector?.close();
     for (const node of [...this.#nodes.values(), ...this.#retiring]) this.#track(node.close());
     this.#nodes = new Map();
     this.refresh();

@@ -1,24 +1,17 @@
-import {
-  type Clock,
-  isJsonObject,
-  isRpcError,
-  type JsonObject,
-  type Principal,
-  type RpcContext,
-  RpcError,
-  type RpcRequest,
-  type RpcResult,
-} from '@mcp-blocks/core';
-import type { ClusterNode, NodeOutcome } from './cluster-node.js';
+import { type Clock, principalKey, type Random, type RpcContext, RpcError, type RpcRequest, type RpcResult, sleep } from '@mcp-blocks/core';
+import { type Call, isPushback, isRetryable, NoNode, pickInfoOf, repetitionOf } from './call.js';
 import type { CallCounter } from './metrics.js';
+import { NodeSender, TimeIsUp } from './node-sender.js';
 import type { NodeSet } from './node-set.js';
+import { RetryBudget } from './resilience/retry-budget.js';
 import { ToolCatalog } from './tool-catalog.js';
 import { TransportFailure } from './upstream/upstream.js';
 
 /** How one call is sent. */
 export interface RouteOptions {
   /**
-   * Keeps the calls of a session on one node while that node can take requests, by rendezvous hashing.
+   * Keeps the calls of a session on one node while that node can take requests, by rendezvous hashing, or
+   * with the strategy `sticky` while it is not overloaded.
    * Default: the legacy session of `context`; else the balancing strategy decides each call.
    */
   readonly sessionId?: string;
@@ -31,28 +24,43 @@ export interface RouteOptions {
   readonly context?: RpcContext;
 }
 
-/** What {@link Router} works with. */
+/** What {@link Router} works with; times in milliseconds. */
 export interface RouterOptions {
   readonly clusterName: string;
   readonly nodes: NodeSet;
   readonly counter: CallCounter;
   readonly clock: Clock;
+  readonly random: Random;
   readonly requestTimeoutMs: number;
-  readonly attempts: number;
+  readonly retry: {
+    readonly attempts: number;
+    readonly budget: number;
+    readonly minConcurrent: number;
+    readonly baseDelay: number;
+    readonly maxDelay: number;
+    readonly perTryTimeout?: number;
+  };
+  /** How long the first node has before a second is asked too. Absent: as long as it takes. */
+  readonly hedgeDelayMs: number | undefined;
   /** When a caller without a node is told to come back. */
   readonly retryAfterMs: () => number;
 }
 
-/** An error answer that says the node took no request; equal to one that could not be sent. */
-const NOT_TAKEN = new Set(['unavailable']);
+/** Another node has answered first. */
+class Overtaken extends Error {}
 
-/** Sends calls to nodes and, where that is safe, to another node when one fails. */
+/** Sends calls to nodes and, where that is safe and within the budget, to another node when one fails or takes long. */
 export class Router {
   readonly catalog = new ToolCatalog();
   readonly #options: RouterOptions;
+  readonly #budget: RetryBudget;
+  readonly #sender: NodeSender;
 
   constructor(options: RouterOptions) {
     this.#options = options;
+    const { retry, nodes, counter, clock } = options;
+    this.#budget = new RetryBudget({ ratio: retry.budget, minConcurrent: retry.minConcurrent });
+    this.#sender = new NodeSender({ nodes, counter, clock, catalog: this.catalog, perTryTimeoutMs: retry.perTryTimeout });
   }
 
   async route(request: RpcRequest, options: RouteOptions): Promise<RpcResult> {
@@ -61,106 +69,137 @@ export class Router {
     const deadline = new AbortController();
     const cancelDeadline = clock.setTimeout(() => deadline.abort(new TimeIsUp()), requestTimeoutMs);
     const signals = [deadline.signal, options.signal, options.context?.signal].filter((signal) => signal !== undefined);
+    const leave = this.#budget.enter();
     counter.total += 1;
     let succeeded = false;
     try {
-      const result = await this.#attempt(request, options, AbortSignal.any(signals));
+      const info = pickInfoOf(request, callerOf(options), options.sessionId ?? options.context?.sessionId);
+      const result = await this.#attempt({ request, options, info, tried: new Set(), signal: AbortSignal.any(signals), sending: 0 });
       succeeded = true;
       return result;
     } finally {
       cancelDeadline();
+      leave();
       counter.finish(startedAt, succeeded);
     }
   }
 
-  async #attempt(request: RpcRequest, options: RouteOptions, signal: AbortSignal): Promise<RpcResult> {
-    const { nodes, attempts, counter } = this.#options;
-    const affinity = { preferredNode: options.preferredNode, sessionId: options.sessionId ?? options.context?.sessionId };
-    const tried = new Set<string>();
+  async #attempt(call: Call): Promise<RpcResult> {
+    const { counter, retry } = this.#options;
     let lastFailure: unknown;
-    while (tried.size < attempts) {
-      const node = nodes.pick(affinity, tried);
-      const finish = node?.begin();
-      if (node === undefined || finish === undefined) break;
-      if (tried.size > 0) counter.retries += 1;
-      tried.add(node.id);
+    for (let attempt = 1; attempt <= retry.attempts; attempt += 1) {
+      let leave: (() => void) | undefined;
       try {
-        const result = await this.#send(node, request, options, signal);
-        finish('answered');
-        this.catalog.learn(request.method, result);
-        return result;
-      } catch (error) {
-        if (signal.aborted) {
-          const timedOut = signal.reason instanceof TimeIsUp;
-          finish(timedOut ? 'failed' : 'abandoned');
-          throw timedOut ? await this.#timedOut(request) : new RpcError('cancelled', 'The call was cancelled', { cause: signal.reason });
+        if (attempt === 1) return await this.#first(call);
+        const repetition = repetitionOf(lastFailure);
+        if (repetition !== 'free') {
+          leave = repetition === 'patient' ? await this.#budget.wait(call.signal) : this.#budget.take();
+          if (leave === undefined) {
+            counter.retriesRefused += 1;
+            break;
+          }
+          await this.#backOff(attempt - 1, call.signal);
         }
-        finish(outcomeOf(error));
+        return await this.#sender.send(call, 'retry');
+      } catch (error) {
+        if (call.signal.aborted) throw this.#ended(call);
+        if (error instanceof NoNode) break;
+        if (isPushback(error)) throw new RpcError('rate_limited', 'The upstream service takes no more requests for now', { cause: error });
         if (!isRetryable(error)) throw error;
-        if (
-          error instanceof TransportFailure &&
-          error.delivery === 'unknown' &&
-          !(await this.#isRepeatable(request, options, signal, tried))
-        ) {
+        if (error instanceof TransportFailure && error.delivery === 'unknown' && !(await this.#isRepeatable(call))) {
           throw new RpcError('ambiguous_outcome', 'The connection was lost during the call; it may or may not have been carried out', {
             cause: error,
-            auditReason: `node ${node.id}: ${error.message}`,
+            auditReason: `node ${[...call.tried].at(-1)}: ${error.message}`,
           });
         }
         lastFailure = error;
+      } finally {
+        leave?.();
       }
     }
     throw this.#unavailable(lastFailure);
   }
 
-  #send(node: ClusterNode, request: RpcRequest, options: RouteOptions, signal: AbortSignal): Promise<RpcResult> {
-    const { context } = options;
-    const principal = context?.principal ?? principalOf(options.userId);
-    const token = isJsonObject(request.params._meta) ? request.params._meta.progressToken : undefined;
-    return node.pool.use(principal, signal, (upstream) =>
-      upstream.request({
-        method: request.method,
-        params: request.params,
-        signal,
-        ...(context?.clientInfo === undefined ? {} : { clientInfo: context.clientInfo }),
-        ...(context?.clientCapabilities === undefined ? {} : { clientCapabilities: context.clientCapabilities }),
-        ...(context === undefined || token === undefined ? {} : { onProgress: (progress) => forward(context, token, progress) }),
-        ...(request.method === 'tools/call' ? inputSchemaOf(this.catalog.inputSchema(request.params.name)) : {}),
-      }),
-    );
+  #first(call: Call): Promise<RpcResult> {
+    const { hedgeDelayMs } = this.#options;
+    if (hedgeDelayMs === undefined || this.catalog.isRepeatable(call.request) !== true) return this.#sender.send(call, 'first');
+    return this.#hedged(call, hedgeDelayMs);
+  }
+
+  /** Asks a second node when the first takes long. The first answer counts, and the other request is cancelled. */
+  #hedged(call: Call, delayMs: number): Promise<RpcResult> {
+    const { clock, counter } = this.#options;
+    const overtaken = new AbortController();
+    const signal = AbortSignal.any([call.signal, overtaken.signal]);
+    return new Promise((resolve, reject) => {
+      let running = 0;
+      let failure: unknown;
+      const end = () => {
+        cancelHedge();
+        overtaken.abort(new Overtaken());
+      };
+      const run = (sent: Promise<RpcResult>) => {
+        running += 1;
+        sent.then(
+          (result) => {
+            end();
+            resolve(result);
+          },
+          (error: unknown) => {
+            running -= 1;
+            if (!(error instanceof NoNode)) failure = error;
+            // While the other one may still answer, this failure is no news.
+            if (running > 0 && (error instanceof NoNode || isRetryable(error))) return;
+            end();
+            reject(failure ?? error);
+          },
+        );
+      };
+      const cancelHedge = clock.setTimeout(() => {
+        const leave = this.#budget.take();
+        if (leave === undefined) counter.retriesRefused += 1;
+        else run(this.#sender.send(call, 'hedge', signal).finally(leave));
+      }, delayMs);
+      run(this.#sender.send(call, 'first', signal));
+    });
+  }
+
+  /** A random time up to one that doubles from retry to retry ("full jitter"). */
+  async #backOff(retries: number, signal: AbortSignal): Promise<void> {
+    const { clock, random, retry } = this.#options;
+    const delayMs = random() * Math.min(retry.maxDelay, retry.baseDelay * 2 ** (retries - 1));
+    if (delayMs > 0) await sleep(clock, delayMs, signal);
   }
 
   /** Asks for the list of tools when a call fails on a tool that none has named yet. */
-  async #isRepeatable(request: RpcRequest, options: RouteOptions, signal: AbortSignal, tried: ReadonlySet<string>): Promise<boolean> {
+  async #isRepeatable({ request, options, tried, signal }: Call): Promise<boolean> {
     const known = this.catalog.isRepeatable(request);
     if (known !== undefined) return known;
     let cursor: unknown;
     do {
-      const node = this.#options.nodes.pick({}, tried);
-      const finish = node?.begin();
-      if (node === undefined || finish === undefined) return false;
+      const list: RpcRequest = { method: 'tools/list', params: typeof cursor === 'string' ? { cursor } : {} };
+      const info = pickInfoOf(list, callerOf(options), undefined);
       try {
-        const list: RpcRequest = { method: 'tools/list', params: typeof cursor === 'string' ? { cursor } : {} };
-        const page = await this.#send(node, list, options, signal);
-        finish('answered');
-        this.catalog.learn('tools/list', page);
-        cursor = page.nextCursor;
-      } catch (error) {
-        finish(signal.aborted ? 'abandoned' : outcomeOf(error));
+        const call: Call = { request: list, options: withoutPreference(options), info, tried: new Set(tried), signal, sending: 0 };
+        cursor = (await this.#sender.send(call, 'lookup')).nextCursor;
+      } catch {
         return false;
       }
     } while (typeof cursor === 'string' && this.catalog.isRepeatable(request) === undefined);
     return this.catalog.isRepeatable(request) ?? false;
   }
 
-  async #timedOut(request: RpcRequest): Promise<RpcError> {
+  /** Why a call ends whose signal has aborted. */
+  #ended({ signal, request, sending }: Call): RpcError {
     const { requestTimeoutMs } = this.#options;
+    if (!(signal.reason instanceof TimeIsUp)) return new RpcError('cancelled', 'The call was cancelled', { cause: signal.reason });
+    if (sending === 0) return this.#unavailable(undefined, `within ${requestTimeoutMs} ms`);
     return this.catalog.isRepeatable(request)
       ? new RpcError('timeout', `No answer within ${requestTimeoutMs} ms`)
       : new RpcError('ambiguous_outcome', `No answer within ${requestTimeoutMs} ms; the call may or may not have been carried out`);
   }
 
-  #unavailable(cause: unknown): RpcError {
+  #unavailable(cause: unknown, when = 'now'): RpcError {
     if (cause instanceof TransportFailure && !cause.blamesNode) {
       return new RpcError('upstream_error', `The nodes of ${this.#options.clusterName} refused the cluster's request`, {
         cause,
@@ -168,7 +207,7 @@ export class Router {
       });
     }
     const retryAfterMs = this.#options.retryAfterMs();
-    return new RpcError('unavailable', `No node of ${this.#options.clusterName} can take the call now`, {
+    return new RpcError('unavailable', `No node of ${this.#options.clusterName} can take the call ${when}`, {
       data: { retryAfterMs },
       headers: { 'retry-after': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) },
       ...(cause === undefined ? {} : { cause, auditReason: cause instanceof Error ? cause.message : String(cause) }),
@@ -176,28 +215,12 @@ export class Router {
   }
 }
 
-class TimeIsUp extends Error {}
-
-/** An error answer of the node is an answer, except one that says it takes no requests. */
-function outcomeOf(error: unknown): NodeOutcome {
-  if (error instanceof TransportFailure) return error.blamesNode ? 'failed' : 'abandoned';
-  if (!isRpcError(error)) return 'abandoned';
-  return NOT_TAKEN.has(error.code) ? 'failed' : 'answered';
+/** Names the caller for strategies that keep one on a node. Callers nobody vouched for have nothing in common. */
+function callerOf({ context, userId }: RouteOptions): string | undefined {
+  if (context === undefined) return userId;
+  return context.principal.authentication === 'anonymous' ? undefined : principalKey(context.principal);
 }
 
-function isRetryable(error: unknown): boolean {
-  return error instanceof TransportFailure || (isRpcError(error) && NOT_TAKEN.has(error.code));
-}
-
-function principalOf(userId: string | undefined): Principal | undefined {
-  return userId === undefined ? undefined : { id: userId, authentication: 'cluster', roles: [], scopes: [] };
-}
-
-function forward(context: RpcContext, progressToken: unknown, progress: JsonObject): void {
-  // A caller that is gone hears of nothing; its request ends by its signal.
-  context.notify('notifications/progress', { ...progress, progressToken: progressToken as string }).catch(() => {});
-}
-
-function inputSchemaOf(inputSchema: JsonObject | undefined) {
-  return inputSchema === undefined ? {} : { inputSchema };
+function withoutPreference({ preferredNode: _preferred, ...options }: RouteOptions): RouteOptions {
+  return options;
 }

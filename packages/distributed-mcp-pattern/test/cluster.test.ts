@@ -2,7 +2,7 @@ import { MemoryStateStore, RpcError, type ServiceNode, StaticDiscovery } from '@
 import { ManualClock, settle, testContext, testPrincipal } from '@mcp-blocks/core/testing';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { DistributedMCPCluster, type DistributedMCPConfig } from '../src/index.js';
+import { DistributedMCPCluster, type DistributedMCPConfig, RoundRobinBalancer } from '../src/index.js';
 import { draining, FakeNodes, lost, never } from './fake-nodes.js';
 
 const open: DistributedMCPCluster[] = [];
@@ -486,12 +486,17 @@ describe('metrics', () => {
     expect(cluster.getClusterMetrics()).toEqual({
       totalNodes: 1,
       healthyNodes: 1,
+      ejectedNodes: 0,
+      panic: false,
       totalRequests: 6,
       successfulRequests: 5,
       failedRequests: 1,
       retries: 0,
+      hedges: 0,
+      retriesRefused: 0,
       averageLatency: 40,
       circuitBreakerTrips: 0,
+      ejections: 0,
       throughput: 3,
       nodes: [expect.objectContaining({ id: 'a', totalRequests: 6, failedRequests: 1, averageLatency: 40, inFlight: 0 })],
     });
@@ -528,7 +533,27 @@ describe('the configuration', () => {
   it.each<[string, Record<string, unknown>]>([
     ['clusterName', { clusterName: '' }],
     ['discoveryMethod', { discoveryMethod: 'consul' }],
-    ['loadBalancingStrategy', { loadBalancingStrategy: 'sticky' }],
+    ['loadBalancingStrategy', { loadBalancingStrategy: 'random' }],
+    ['loadBalancingStrategy', { loadBalancingStrategy: new RoundRobinBalancer() }],
+    ['stickyConfig.loadFactor', { stickyConfig: { loadFactor: 1 } }],
+    ['localityConfig.region', { localityConfig: { region: '' } }],
+    ['localityConfig.failover', { localityConfig: { region: 'eu', failover: ['us', 'eu'] } }],
+    ['localityConfig.threshold', { localityConfig: { region: 'eu', threshold: 0 } }],
+    ['routingRules[0].nodes', { routingRules: [{ nodes: {} }] }],
+    ['routingRules[0].percentage', { routingRules: [{ nodes: { version: '2' }, percentage: 101 }] }],
+    ['routingRules[1].strategy', { routingRules: [{ nodes: { region: 'eu' } }, { nodes: { region: 'us' }, strategy: 'best' }] }],
+    ['routingRules[0].tools', { routingRules: [{ tools: [], nodes: { region: 'eu' } }] }],
+    ['routingRules[0].otherwise', { routingRules: [{ nodes: { region: 'eu' }, otherwise: 'wait' }] }],
+    ['outlierDetectionConfig.maxEjectedShare', { outlierDetectionConfig: { maxEjectedShare: 10 } }],
+    ['outlierDetectionConfig.consecutive5xx', { outlierDetectionConfig: { consecutive5xx: 0 } }],
+    ['panicThreshold', { panicThreshold: 50 }],
+    ['slowStartConfig.minShare', { slowStartConfig: { minShare: 0 } }],
+    ['slowStartConfig.aggression', { slowStartConfig: { aggression: 0 } }],
+    ['bulkheadConfig.maxQueue', { bulkheadConfig: { maxQueue: -1 } }],
+    ['retry.budget', { retry: { budget: 20 } }],
+    ['retry.perTryTimeout', { retry: { perTryTimeout: 0 } }],
+    ['hedgingConfig.delay', { hedgingConfig: {} }],
+    ['healthCheckConfig.degradedLatency', { healthCheckConfig: { degradedLatency: 0 } }],
     ['stateManagementConfig.provider', { stateManagementConfig: { provider: 'hazelcast' } }],
     ['stateManagementConfig', { stateManagementConfig: { provider: 'redis', store: new MemoryStateStore() } }],
     ['consistentHashing', { consistentHashing: true }],

@@ -1,7 +1,7 @@
 import type { Random } from '@mcp-blocks/core';
 import { type Balancer, type Candidate, type Picker, type PickInfo, type PickResult, unavailable } from './balancer.js';
 
-/** The node with the fewest requests in progress; among equals a random one. */
+/** The node that would have the fewest requests in progress for its weight with one more; among equals a random one. */
 export class LeastConnectionsBalancer implements Balancer {
   readonly #random: Random;
 
@@ -13,13 +13,16 @@ export class LeastConnectionsBalancer implements Balancer {
     return {
       pick: ({ exclude }: PickInfo): PickResult<Node> => {
         let best: Node | undefined;
+        let lowest = 0;
         let equals = 0;
         for (const node of nodes) {
           if (exclude?.has(node.id)) continue;
-          if (best === undefined || node.inFlight < best.inFlight) {
+          const load = (node.inFlight + 1) / (node.weight ?? 1);
+          if (best === undefined || load < lowest) {
             best = node;
+            lowest = load;
             equals = 1;
-          } else if (node.inFlight === best.inFlight) {
+          } else if (load === lowest) {
             // Each of k equals stays with probability 1/k.
             equals += 1;
             if (this.#random() * equals < 1) best = node;

@@ -1,4 +1,5 @@
 import type { Candidate } from './balancer.js';
+import { hash } from './hash.js';
 
 /**
  * The node a key belongs to, by highest random weight (Thaler and Ravishankar, 1998): the same list gives
@@ -16,13 +17,4 @@ export function rendezvous<Node extends Candidate>(key: string, nodes: readonly 
     }
   }
   return best;
-}
-
-/** FNV-1a over UTF-16 units with the finalizer of MurmurHash3, which spreads keys that differ in one character. */
-function hash(text: string): number {
-  let h = 0x811c9dc5;
-  for (let i = 0; i < text.length; i += 1) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
 }

@@ -1,0 +1,84 @@
+/** Options of {@link RetryBudget}. */
+export interface RetryBudgetOptions {
+  /** Repeated requests in progress per call in progress, 0 to 1. */
+  readonly ratio: number;
+  /** Repeated requests in progress that are allowed whatever the calls are; 0 or more. */
+  readonly minConcurrent: number;
+}
+
+/** Gives a place in the budget back. Calling it again does nothing. */
+export type LeaveBudget = () => void;
+
+/**
+ * Bounds what is sent again, by retries and by hedging, against what is in progress anyway, as Envoy's retry
+ * budget: when every call fails, the nodes get little more than the calls.
+ */
+export class RetryBudget {
+  readonly #options: RetryBudgetOptions;
+  /** By when they came. */
+  readonly #waiting = new Set<() => void>();
+  #calls = 0;
+  #repeats = 0;
+
+  constructor(options: RetryBudgetOptions) {
+    this.#options = options;
+  }
+
+  /** Counts a call in; the returned function counts it out. */
+  enter(): () => void {
+    this.#calls += 1;
+    return once(() => (this.#calls -= 1));
+  }
+
+  /** Asks to send a request again; `undefined`: there is no place left. */
+  take(): LeaveBudget | undefined {
+    return this.#repeats < this.#limit ? this.#place() : undefined;
+  }
+
+  /**
+   * The same, but waits for a place; first come, first served. Resolves with `undefined` when there is none to
+   * wait for, rejects with the signal's reason when it aborts first.
+   */
+  wait(signal: AbortSignal): Promise<LeaveBudget | undefined> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason as Error);
+      // Without anything in progress, nobody would ever give a place back.
+      if (this.#repeats < this.#limit || this.#repeats === 0) return resolve(this.take());
+      const onAbort = () => {
+        this.#waiting.delete(wake);
+        reject(signal.reason as Error);
+      };
+      const wake = () => {
+        this.#waiting.delete(wake);
+        signal.removeEventListener('abort', onAbort);
+        resolve(this.#place());
+      };
+      this.#waiting.add(wake);
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  get #limit(): number {
+    const { ratio, minConcurrent } = this.#options;
+    return Math.max(minConcurrent, Math.floor(ratio * this.#calls));
+  }
+
+  #place(): LeaveBudget {
+    this.#repeats += 1;
+    return once(() => {
+      this.#repeats -= 1;
+      // The last to leave lets one in also where the limit has sunk to nothing: else it would wait for ever.
+      const [next] = this.#waiting;
+      if (next !== undefined && (this.#repeats < this.#limit || this.#repeats === 0)) next();
+    });
+  }
+}
+
+function once(action: () => void): () => void {
+  let done = false;
+  return () => {
+    if (done) return;
+    done = true;
+    action();
+  };
+}

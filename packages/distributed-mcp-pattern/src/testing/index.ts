@@ -1,0 +1,1 @@
+export { type BalancerContractCase, type BalancerHarness, balancerContract } from './balancer-contract.js';
