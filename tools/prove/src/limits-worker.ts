@@ -12,8 +12,11 @@ export interface WorkerSetting {
   readonly windowMs: number;
   readonly url: string;
   readonly keyPrefix: string;
-  /** `two-steps` is the planted bug: it looks, and then counts. */
-  readonly store: 'redis' | 'two-steps';
+  /**
+   * All but `redis` are planted bugs: one looks, and then counts; one counts in each process; one lets pass what
+   * Redis does not answer.
+   */
+  readonly store: 'redis' | 'two-steps' | 'per-process' | 'fail-open';
   readonly commandTimeoutMs: number;
   readonly insuredProcesses?: number;
 }
@@ -62,6 +65,23 @@ function twoSteps(url: string, keyPrefix: string): LimitStore {
   };
 }
 
+/** Takes no answer for a yes. */
+function failOpen(store: LimitStore): LimitStore {
+  return {
+    open(rules, options) {
+      const counters = store.open(rules, options);
+      const yes = { allowed: true, used: 0, remaining: 0, resetMs: 0, retryAfterMs: 0, receipt: 0 };
+      return {
+        charge: (charges) => counters.charge(charges).catch(() => ({ allowed: true, verdicts: charges.map(() => yes) })),
+        peek: (charges) => counters.peek(charges),
+        refund: (charges) => counters.refund(charges),
+        reset: (charges) => counters.reset(charges),
+        close: () => counters.close(),
+      };
+    },
+  };
+}
+
 async function open({
   algorithm,
   requests,
@@ -74,10 +94,12 @@ async function open({
 }: WorkerSetting) {
   await limiter?.close();
   const insurance = processes === undefined ? {} : { insurance: { processes } };
+  const redis = () => redisLimits({ url, keyPrefix, commandTimeoutMs, probeIntervalMs: 50, ...insurance });
+  const stores = { redis, 'two-steps': () => twoSteps(url, keyPrefix), 'per-process': undefined, 'fail-open': () => failOpen(redis()) };
+  const shared = stores[store]?.();
   limiter = new RateLimitedRPC({
     limits: [{ by: ({ params }) => params.key as string, algorithm, requests, windowMs }],
-    store:
-      store === 'redis' ? redisLimits({ url, keyPrefix, commandTimeoutMs, probeIntervalMs: 50, ...insurance }) : twoSteps(url, keyPrefix),
+    ...(shared === undefined ? {} : { store: shared }),
     clock: systemClock,
   });
   handle = compose(async () => ({}), [limiter.middleware]);
