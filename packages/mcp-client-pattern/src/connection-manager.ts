@@ -221,7 +221,7 @@ export class ConnectionManager {
       // Down to the next transport at once; back to one that has just failed only after a pause.
       if (this.#failures > 0 && !falling) await sleep(clock, retryDelay(this.#failures), signal);
       try {
-        this.#adopt(await this.#openBest(falling ? [...order.slice(first), ...order.slice(0, first)] : order, signal));
+        this.#adopt(await this.#openBest(falling ? [...order.slice(first), ...order.slice(0, first)] : order, signal), signal);
         return;
       } catch (error) {
         if (signal.aborted) throw error;
@@ -272,10 +272,16 @@ export class ConnectionManager {
     signal.addEventListener('abort', onAbort, { once: true });
     const late = new RpcError('timeout', `no connection within ${connectTimeoutMs} ms`);
     const cancelTimer = clock.setTimeout(() => attempt.abort(late), connectTimeoutMs);
+    const opening = connector.open(token, events, attempt.signal);
     try {
-      const connection = await Promise.race([connector.open(token, events, attempt.signal), aborted.promise]);
+      const connection = await Promise.race([opening, aborted.promise]);
       return { connection, preference, token, openedAt: clock.now() };
     } catch (error) {
+      // One that comes after all has no owner.
+      void opening.then(
+        (tooLate) => tooLate.close(),
+        () => {},
+      );
       throw readOpenError(error);
     } finally {
       cancelTimer();
@@ -283,7 +289,11 @@ export class ConnectionManager {
     }
   }
 
-  #adopt(active: Active): void {
+  #adopt(active: Active, signal: AbortSignal): void {
+    if (signal.aborted) {
+      void active.connection.close();
+      throw signal.reason as Error;
+    }
     this.#dropActive();
     this.#active = active;
     this.#identity = active.connection;
@@ -304,7 +314,7 @@ export class ConnectionManager {
     for (let failures = this.#failures + 1; ; failures += 1) {
       try {
         await sleep(this.#options.clock, this.#options.retryDelay(failures), signal);
-        return this.#adopt(await this.#openBest(better, signal));
+        return this.#adopt(await this.#openBest(better, signal), signal);
       } catch (error) {
         // Credentials that one transport refuses and another takes: more attempts would not change that.
         if (signal.aborted || (error as RpcError).code === 'unauthenticated') return;

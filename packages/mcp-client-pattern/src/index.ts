@@ -16,6 +16,7 @@ export type { ConnectionStatus, MCPClientEvents } from './events.js';
 export type { Health } from './health-state.js';
 export type { LatencyPercentiles } from './latency-meter.js';
 export { MCPClientPattern } from './mcp-client-pattern.js';
+export { MCPClients, type MCPClientsOptions } from './mcp-clients.js';
 export type { MCPClientMetrics } from './metrics.js';
 export type { Retry } from './request-scheduler.js';
 export type { CacheEvent, CacheStats } from './response-cache.js';

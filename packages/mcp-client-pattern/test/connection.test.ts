@@ -442,6 +442,18 @@ describe('closing', () => {
     expect(connected.error).toMatchObject({ code: 'cancelled' });
   });
 
+  it('leaves no connection, in whichever moment of connecting it comes', async () => {
+    for (let moment = 0; moment < 60; moment += 1) {
+      const { client, webSocket } = start();
+      const connected = watch(client.connect());
+      for (let turn = 0; turn < moment; turn += 1) await Promise.resolve();
+      await client.close();
+      await settle();
+      expect(webSocket.open, `after ${moment} turns`).toBe(0);
+      expect(connected.settled).toBe(true);
+    }
+  });
+
   it('is what `await using` does', async () => {
     const made = start();
     {

@@ -1,0 +1,87 @@
+import { type Clock, systemClock } from '@mcp-blocks/core';
+import { afterEach, expect, it, vi } from 'vitest';
+import { connectTo, startServer } from './real-server.js';
+import { TestService, watch } from './support.js';
+
+const cleanups: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** The sockets of this process; both ends are in it. */
+function sockets(): number {
+  return process.getActiveResourcesInfo().filter((kind) => /^(TCPSocketWrap|TLSWrap|TCPConnectWrap)$/.test(kind)).length;
+}
+
+/** The machine's clock, counting the timers that wait. */
+function countingClock(): Clock & { readonly pending: number } {
+  const waiting = new Set<object>();
+  return {
+    get pending() {
+      return waiting.size;
+    },
+    now: () => systemClock.now(),
+    setTimeout(callback, delayMs) {
+      const timer = {};
+      waiting.add(timer);
+      const cancel = systemClock.setTimeout(() => {
+        waiting.delete(timer);
+        callback();
+      }, delayMs);
+      return () => {
+        waiting.delete(timer);
+        cancel();
+      };
+    },
+  };
+}
+
+async function start() {
+  // Those of tests before this one are on their way out.
+  await vi.waitFor(() => expect(sockets()).toBe(0), 5000);
+  const running = await startServer(new TestService());
+  cleanups.push(running.stop);
+  const clock = countingClock();
+  const connect = (config: object) =>
+    connectTo({ http: running.httpDoor.port, webSocket: running.webSocketDoor.port }, { clock, ...config });
+  return { ...running, clock, connect };
+}
+
+it.each([
+  ['over a WebSocket', { enableWebSocket: true }],
+  ['over HTTP', { enableWebSocket: false }],
+])('a closed client leaves no socket, no timer and no listener: %s', async (_name, config) => {
+  const { clock, connect, httpDoor, webSocketDoor } = await start();
+  const signal = new AbortController().signal;
+  const listening = vi.spyOn(signal, 'addEventListener');
+  const stopped = vi.spyOn(signal, 'removeEventListener');
+  for (let round = 0; round < 3; round += 1) {
+    const client = connect({ ...config, healthCheckInterval: 50 });
+    await client.listTools({ signal });
+    await client.callTool('look', {}, { signal });
+    expect(sockets()).toBeGreaterThan(0);
+    webSocketDoor.cut();
+    httpDoor.cut();
+    await client.listTools({ useCache: false, signal });
+    await client.close();
+    // A connection that was being opened ends with its socket, a moment later.
+    await vi.waitFor(() => expect(clock.pending).toBe(0));
+  }
+  expect(listening).toHaveBeenCalled();
+  expect(stopped.mock.calls.length).toBeGreaterThanOrEqual(listening.mock.calls.length);
+  // Those that `fetch` keeps for its next request are not the client's.
+  httpDoor.cut();
+  await vi.waitFor(() => expect(sockets()).toBe(0), 5000);
+});
+
+it('a client closed while it is trying to connect leaves nothing either', async () => {
+  const { clock, connect, httpDoor, webSocketDoor } = await start();
+  await Promise.all([webSocketDoor.shut(), httpDoor.shut()]);
+  const client = connect({});
+  const call = watch(client.callTool('pay'));
+  await vi.waitFor(() => expect(client.getConnectionStatus().reconnectAttempts).toBeGreaterThan(0));
+  await client.close();
+  await vi.waitFor(() => expect(call.error?.code).toBe('cancelled'));
+  expect(clock.pending).toBe(0);
+  await vi.waitFor(() => expect(sockets()).toBe(0), 5000);
+});
