@@ -11,7 +11,7 @@ import {
   type RpcResult,
 } from '@mcp-blocks/core';
 import type { Denial } from './access-policy.js';
-import { type ArgumentBounds, outOfBounds } from './argument-bounds.js';
+import { type ArgumentBounds, badResponses, outOfBounds } from './argument-bounds.js';
 import { type AuditLog, argumentKeys, clipped } from './audit-log.js';
 import type { Catalog } from './catalog.js';
 import { complete, completionRequest } from './completion.js';
@@ -285,8 +285,10 @@ export class RegistryHandler {
     const binding = { principal, method: execution.type, name: execution.target, arguments: argumentsOf(params) };
     try {
       return await execute(execution, context, this.#parts, async () => {
-        const { requestState } = own.context;
-        const { seal } = this.#parts;
+        const { inputResponses, requestState } = own.context;
+        const { bounds, seal } = this.#parts;
+        const problem = inputResponses && badResponses(inputResponses, bounds);
+        if (problem !== undefined) throw new RpcError('invalid_params', problem);
         if (seal === undefined || requestState === undefined) return this.#sealed(await run(own.context), binding);
         const opened = await this.#opened(seal, requestState as string, binding);
         return this.#sealed(await run({ ...own.context, requestState: opened }), binding);

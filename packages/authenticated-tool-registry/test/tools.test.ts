@@ -140,6 +140,12 @@ describe('arguments', () => {
     ['a wrong type', { id: 7 }, 'arguments.id: Invalid input: expected string, received number'],
     ['a wrong type deep down', { id: 'a', lines: [{ sku: 'x' }, { sku: 1 }] }, 'arguments.lines[1].sku: '],
     ['__proto__', parse('{"id":"a","__proto__":{"admin":true}}'), 'arguments.__proto__: this name is not accepted'],
+    ['constructor.prototype', parse('{"id":"a","constructor":{"prototype":{"admin":true}}}'), 'arguments.constructor.prototype: this name'],
+    [
+      'constructor.prototype deep down',
+      parse('{"id":"a","lines":[[{"constructor":{"prototype":1}}]]}'),
+      'arguments.lines[][].constructor.',
+    ],
     ['__proto__ deep down', parse('{"id":"a","lines":[{"sku":"x","__proto__":1}]}'), 'arguments.lines[].__proto__: '],
     ['too deep nesting', parse(`{"id":"a","x":${'['.repeat(40)}${']'.repeat(40)}}`), 'arguments: nested too deep'],
     ['too much text', { id: 'x'.repeat(200) }, 'arguments: larger than 128 bytes'],
@@ -156,6 +162,20 @@ describe('arguments', () => {
     expect(textOf(result)).toContain(problem);
     expect(ran).toBe(false);
     expect(audit.events.at(-1)).toMatchObject({ type: 'tool.call', outcome: 'failed', reason: 'invalid arguments' });
+  });
+
+  it.each([
+    ['{"who":{"__proto__":{"admin":true}}}', 'inputResponses.who.__proto__: this name is not accepted'],
+    ['{"constructor":{"prototype":{"admin":true}}}', 'inputResponses.constructor.prototype: this name is not accepted'],
+    [`{"who":${'['.repeat(40)}${']'.repeat(40)}}`, 'inputResponses: nested too deep'],
+  ])('have the same names and nesting as the answers to what a tool asked: %s', async (text, message) => {
+    const { registry, ask, audit } = setUp({ maxArgumentBytes: 128 });
+    registry.tool('ask', {}, (_args, { inputResponses }) => JSON.stringify(inputResponses));
+    const refused = await refusal(ask('tools/call', { name: 'ask', inputResponses: parse(text) }));
+    expect([refused.code, refused.message]).toEqual(['invalid_params', message]);
+    expect(audit.events.at(-1)).toMatchObject({ type: 'tool.call', outcome: 'failed', reason: message });
+    const inputResponses = { who: { constructor: 'Ferrari', photo: 'x'.repeat(500) } };
+    expect(textOf(await ask('tools/call', { name: 'ask', inputResponses }))).toBe(JSON.stringify(inputResponses));
   });
 
   it('may be exactly as large as the bound', async () => {
