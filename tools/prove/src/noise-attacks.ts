@@ -92,6 +92,12 @@ export const ATTACKS: readonly Attack[] = [
     frame: (link) => concat(link.sender.seal(new Uint8Array(65_518)), link.next()),
   },
   { kind: 'joined', name: 'a frame and a rotation', frame: (link) => concat(link.next(), link.sender.rotate()) },
+  {
+    kind: 'joined',
+    name: 'a full frame and a few more bytes',
+    isLarge: true,
+    frame: (link) => concat(link.sender.seal(new Uint8Array(65_518 * (1 + link.below(2)))), link.randomBytes(1 + link.below(20))),
+  },
   { kind: 'joined', name: 'a frame and more bytes', frame: (link) => concat(link.next(), link.randomBytes(1 + link.below(40))) },
   {
     kind: 'joined',

@@ -87,7 +87,11 @@ export class NoiseChannel {
   /** The Noise protocol's name. */
   readonly algorithm: NoiseProtocolName;
   readonly forwardSecrecy = true;
-  /** The peer's static public key in base64url, proven by the handshake; undefined for a client of NK. */
+  /**
+   * The peer's static public key in base64url; undefined for a client of NK. Proven by the handshake, except for
+   * a client of IK: its only handshake message could be an old one sent again, so that its key is proven once the
+   * hello has been opened, and nothing should be done in its name before.
+   */
   readonly peerPublicKey: string | undefined;
   readonly #options: NoiseChannelOptions;
   readonly #metrics = {
@@ -192,11 +196,16 @@ export class NoiseChannel {
   open(frame: Uint8Array): NoiseEvent {
     // Time that the processor took, which no injected clock can know.
     const startedAt = performance.now();
-    const event = this.#isDestroyed ? undefined : this.#open(frame);
-    this.#metrics.decryptMs += performance.now() - startedAt;
+    let event: NoiseEvent | undefined;
+    try {
+      if (!this.#isDestroyed) event = this.#open(frame);
+    } finally {
+      // Also for what nobody has foreseen: a channel that has failed to read a frame never goes on.
+      if (event === undefined) this.destroy();
+      this.#metrics.decryptMs += performance.now() - startedAt;
+    }
     if (event !== undefined) return event;
     this.#metrics.decryptErrors += 1;
-    this.destroy();
     throw new NoiseError('the frame was refused, and the Noise channel is over');
   }
 
@@ -240,6 +249,8 @@ export class NoiseChannel {
     }
     const messageBytes = frame.length - records * RECORD_OVERHEAD_BYTES;
     if (messageBytes > this.#options.maxMessageBytes) return undefined;
+    // What is too short for a record is not in the sum either, so that the parts before it would not fit.
+    if (frame.length - (records - 1) * MAX_RECORD_BYTES < RECORD_OVERHEAD_BYTES) return undefined;
     const message = this.#options.crypto.allocate(messageBytes);
     let at = 0;
     for (let start = 0; ; start += MAX_RECORD_BYTES) {

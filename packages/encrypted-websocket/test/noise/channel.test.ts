@@ -58,7 +58,6 @@ describe('records that a peer with the keys must not send', () => {
     ['close code 5000', ({ record }) => record(6, 19, 136)],
     ['a close reason that is not UTF-8', ({ record }) => record(6, 3, 232, 0xc3)],
     ['a close reason of 124 bytes', ({ record }) => record(6, 3, 232, new Uint8Array(124))],
-    ['a message over the limit', ({ record }) => Buffer.concat([record(0, FULL), record(0, FULL), record(0, FULL), record(1, FULL)])],
     ['two messages in a frame', ({ record }) => Buffer.concat([record(1, FULL), record(1, 1)])],
     ['a hello in parts', ({ record }) => Buffer.concat([record(0, FULL), record(HELLO, 1)])],
     ['a close in parts', ({ record }) => Buffer.concat([record(0, FULL), record(6, 3, 232)])],
@@ -92,6 +91,19 @@ describe('records that a peer with the keys must not send', () => {
     expect(() => channel.open(record(...plaintext))).toThrow(CUT_SHORT);
   });
 
+  it('a hello in parts instead of the hello', () => {
+    const { channel, record } = liar();
+    expect(() => channel.open(Buffer.concat([record(0, FULL), record(HELLO, 1)]))).toThrow(CUT_SHORT);
+  });
+
+  it('a message over the limit, of which nothing is decrypted', () => {
+    const { channel, record } = liar();
+    channel.open(record(HELLO));
+    const frame = Buffer.concat([record(0, FULL), record(0, FULL), record(0, FULL), record(1, FULL)]);
+    expect(() => channel.open(frame)).toThrow(CUT_SHORT);
+    expect(channel.metrics().decryptions).toBe(1);
+  });
+
   it('a message over a limit that is smaller than a record', () => {
     const { channel, record } = liar(10);
     channel.open(record(HELLO, new Uint8Array(5000)));
@@ -121,6 +133,15 @@ describe('frames that are not the one sealed next', () => {
     server.open(frames[0]!);
     expect(() => server.open(pick(frames))).toThrow(CUT_SHORT);
     expect(() => server.open(frames[1]!)).toThrow(CUT_SHORT);
+  });
+
+  it.each([1, 16, 17, 18])('whose records are full, and %i bytes more', (extra) => {
+    for (const records of [1, 2]) {
+      const { client, server } = connect();
+      const frame = Buffer.concat([client.seal(new Uint8Array(records * MAX_CONTENT_BYTES)), Buffer.alloc(extra)]);
+      expect(() => server.open(frame)).toThrow(CUT_SHORT);
+      expect(server.isDestroyed).toBe(true);
+    }
   });
 
   it("another connection's, and one's own", () => {
@@ -263,9 +284,11 @@ describe('changing keys', () => {
   });
 
   it('counts the records of long messages', () => {
-    const { client } = connect({ client: { rekeyAfterMessages: 5 } });
+    const { client } = connect({ client: { rekeyAfterMessages: 6 } });
     client.seal(new Uint8Array(4 * MAX_CONTENT_BYTES));
-    expect(client.metrics()).toMatchObject({ encryptions: 5, rotationsSent: 1 });
+    expect(client.metrics()).toMatchObject({ encryptions: 5, rotationsSent: 0 });
+    client.seal('x');
+    expect(client.metrics()).toMatchObject({ encryptions: 6, rotationsSent: 1 });
   });
 
   it('on the clock, when the key has been used; the frame goes out on its own', async () => {
