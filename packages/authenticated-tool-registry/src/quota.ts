@@ -1,7 +1,10 @@
 import { type Clock, ConfigurationError, type Principal, principalKey, type StateStore } from '@mcp-blocks/core';
 import { RefusedCall } from './refused-call.js';
 
-/** How many calls of a tool succeed at most, for each principal. Each an integer from 1; at least one is given. */
+/**
+ * How many calls of a tool succeed at most, for each principal, whatever OAuth clients it uses. Each an integer from 1; at
+ * least one is given.
+ */
 export interface Quota {
   /** In a clock hour, UTC. */
   readonly hour?: number;
@@ -69,7 +72,9 @@ export class QuotaLedger {
     }
   }
 
-  async #reserve(tool: string, quota: Quota, principal: Principal): Promise<readonly Reservation[]> {
+  async #reserve(tool: string, quota: Quota, { clientId: _client, ...person }: Principal): Promise<readonly Reservation[]> {
+    // Where clients register themselves, a quota for each would be none.
+    const caller = principalKey(person);
     const now = this.#clock.now();
     const reserved: Reservation[] = [];
     try {
@@ -77,7 +82,7 @@ export class QuotaLedger {
         const limit = quota[period];
         if (limit === undefined) continue;
         const { start, end } = windowOf(period, now);
-        const reservation = { key: JSON.stringify(['quota', tool, principalKey(principal), period, start]), ttlMs: end - now + GRACE_MS };
+        const reservation = { key: JSON.stringify(['quota', tool, caller, period, start]), ttlMs: end - now + GRACE_MS };
         const sum = await this.#store.increment(reservation.key, 1, { ttlMs: reservation.ttlMs });
         reserved.push(reservation);
         if (sum > limit) throw exceeded(tool, limit, period, end - now);

@@ -18,6 +18,14 @@ function metered(quota: object, handler: () => ToolReturn<undefined> | Promise<T
 }
 
 describe('a quota', () => {
+  it('is for a principal, however many clients it has registered, and not for others of its name', async () => {
+    const { ask } = metered({ day: 1 });
+    const call = (more: object) => ask('tools/call', { name: 't' }, as({ id: 'alice', ...more }));
+    await call({ issuer: 'https://a.test', clientId: 'one' });
+    expect((await refusal(call({ issuer: 'https://a.test', clientId: 'two' }))).code).toBe('rate_limited');
+    await call({ issuer: 'https://b.test', clientId: 'one' });
+  });
+
   it.each<[string, number, number]>([
     ['hour', 60_000, 60],
     ['day', 61 * 60_000, 61 * 60],

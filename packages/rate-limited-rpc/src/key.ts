@@ -21,13 +21,18 @@ export interface KeyParts {
 }
 
 const READ: Readonly<Record<RateLimitDimension, (parts: KeyParts) => string | undefined>> = {
-  principal: ({ principal }) => principal && principalKey(principal),
-  apiKey: ({ principal }) => (principal?.authentication === 'api-key' ? principalKey(principal) : undefined),
+  principal: ({ principal }) => principal && personKey(principal),
+  apiKey: ({ principal }) => (principal?.authentication === 'api-key' ? personKey(principal) : undefined),
   clientId: ({ principal }) => principal?.clientId,
   ip: ({ remoteAddress }) => (remoteAddress === undefined ? undefined : networkOf(remoteAddress)),
   tool: ({ tool }) => tool,
   method: ({ method }) => method,
 };
+
+/** Without the OAuth client: where clients register themselves, a limit for each would be none. */
+function personKey({ clientId: _client, ...person }: Principal): string {
+  return principalKey(person);
+}
 
 export function isDimension(name: string): name is RateLimitDimension {
   return Object.hasOwn(READ, name);

@@ -10,7 +10,7 @@ export type RateLimitKey = (request: RpcRequest, context: RpcContext) => string 
 interface LimitScope {
   /**
    * What is counted separately:
-   * - `principal`: each caller, across all methods (all anonymous callers are one caller);
+   * - `principal`: each caller, across all methods and OAuth clients (all anonymous callers are one caller);
    * - `apiKey`: each caller who came with an API key; applies to those only;
    * - `clientId`: each OAuth client; applies to callers whose token names one;
    * - `ip`: each caller's address, of IPv6 the /64 network; applies where the transport has addresses;

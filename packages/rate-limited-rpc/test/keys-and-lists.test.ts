@@ -44,6 +44,11 @@ describe('keys', () => {
   const webToo = testContext({ principal: testPrincipal({ id: 'b', clientId: 'web' }) });
   it.each<[RateLimitDimensions, same: [RpcContext, RpcContext], others: RpcContext[]]>([
     ['apiKey', [key, key], [alice, alice, testContext({ principal: testPrincipal({ id: 'k2', authentication: 'api-key' }) })]],
+    [
+      'principal',
+      [web, testContext({ principal: testPrincipal({ id: 'a', clientId: 'cli' }) })],
+      [webToo, testContext({ principal: testPrincipal({ id: 'a', clientId: 'web', issuer: 'https://b.test' }) })],
+    ],
     ['clientId', [web, webToo], [alice, alice, testContext({ principal: testPrincipal({ id: 'a', clientId: 'cli' }) })]],
     ['ip+clientId', [from('192.0.2.1', web), from('192.0.2.1', webToo)], [from('192.0.2.2', web), web, web, from('192.0.2.1', alice)]],
     ['principal+ip+method', [from('192.0.2.1'), from('192.0.2.1')], [from('192.0.2.2'), from('192.0.2.1', bob)]],
