@@ -19,6 +19,8 @@ export interface Principal {
   readonly issuer?: string;
   /** Epoch milliseconds after which the identity is void, on open connections too. */
   readonly expiresAt?: number;
+  /** The static public key that the caller's end proved to own inside a Noise channel: base64url, 43 characters. Set by listeners. */
+  readonly clientKey?: string;
   /** Further claims a policy may look at. Never contains the credential itself. */
   readonly attributes?: JsonObject;
 }
@@ -66,6 +68,8 @@ export interface AuthenticationRequest {
   readonly remoteAddress?: string;
   /** The certificate the caller proved to own, where the listener asks for one. */
   readonly clientCertificate?: ClientCertificate;
+  /** The static public key that the caller's end proved to own inside a Noise channel: base64url, 43 characters. */
+  readonly clientKey?: string;
 }
 
 /**

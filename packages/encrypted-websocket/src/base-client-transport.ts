@@ -1,9 +1,16 @@
 import { type Clock, RpcError, systemClock } from '@mcp-blocks/core';
 import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/server';
 import type { ChannelSocket } from './channel-socket.js';
+import { ClientGreeting } from './client-greeting.js';
 import { checkUrl } from './client-url.js';
 import { CLOSE_CODES, toCloseError } from './close-codes.js';
+import { encodeHello } from './greetings.js';
+import type { NoiseChannel } from './noise/noise-channel.js';
+import type { NoiseCrypto } from './noise/noise-crypto.js';
+import { type NoiseClientOptions, NoiseEndpoint } from './noise/noise-endpoint.js';
+import { frameBytesOf } from './noise/records.js';
 import { checkDelay, checkInteger } from './option-checks.js';
+import { type SessionInfo, sessionInfo } from './session-info.js';
 import { SocketTransport, type SocketTransportOptions } from './socket-transport.js';
 import { SUBPROTOCOL } from './subprotocols.js';
 import { Traffic, type TrafficMetrics } from './traffic.js';
@@ -12,6 +19,8 @@ import { Traffic, type TrafficMetrics } from './traffic.js';
 export interface BaseClientOptions {
   /** The bearer token to present. A function is asked at each `start`. */
   readonly token?: string | (() => string | Promise<string>);
+  /** Encrypts end to end inside the WebSocket, so that a proxy that ends TLS sees only ciphertext. Default: no. */
+  readonly noise?: NoiseClientOptions;
   /** Must be said to speak plain `ws` to a host that is not loopback. */
   readonly allowInsecure?: true;
   /** Milliseconds from `start` to the open connection, the token included. Default: 10,000. */
@@ -25,22 +34,13 @@ export interface BaseClientOptions {
   readonly clock?: Clock;
 }
 
-/** What is true of an open connection. */
-export interface SessionInfo {
-  /** The server's name for this connection, for finding it in the server's logs; `undefined` where none was told. */
-  readonly sessionId: string | undefined;
-  /** Whether TLS protects it. */
-  readonly secure: boolean;
-  /** The subprotocol agreed on. */
-  readonly protocol: 'mcp';
-}
-
 /** What a platform is asked to open. */
 export interface Dialling {
   readonly url: URL;
   readonly protocol: string;
   /** Printable ASCII without spaces. */
   readonly token: string | undefined;
+  readonly headers: Readonly<Record<string, string>>;
   readonly clock: Clock;
   /** Largest message to accept. */
   readonly maxFrameBytes: number;
@@ -49,8 +49,16 @@ export interface Dialling {
   failed(error: RpcError): void;
 }
 
-/** Opens a WebSocket of the platform. Gives what ends the attempt; afterwards neither callback is called. */
-export type Dial = (dialling: Dialling) => () => void;
+/** What the client's end needs of where it runs. */
+export interface Platform {
+  /** Opens a WebSocket. Gives what ends the attempt; afterwards neither callback is called. */
+  dial(dialling: Dialling): () => void;
+  readonly crypto: NoiseCrypto;
+  /** Further headers of the caller's. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Absent where there are no pings. */
+  readonly heartbeat?: SocketTransportOptions['heartbeat'];
+}
 
 /**
  * The client's end of MCP over WebSocket on any platform: an SDK `Transport` for the `Client` of SDK v1 and
@@ -64,8 +72,8 @@ export class BaseClientTransport implements Transport {
   onmessage?: NonNullable<Transport['onmessage']>;
   readonly #url: URL;
   readonly #options: BaseClientOptions;
-  readonly #dial: Dial;
-  readonly #heartbeat: SocketTransportOptions['heartbeat'];
+  readonly #platform: Platform;
+  readonly #endpoint: NoiseEndpoint | undefined;
   readonly #clock: Clock;
   readonly #handshakeTimeoutMs: number;
   readonly #limits: ReturnType<typeof resolveLimits>;
@@ -74,17 +82,19 @@ export class BaseClientTransport implements Transport {
   #closing = false;
   #abortHandshake: (() => void) | undefined;
   #transport: SocketTransport | undefined;
+  #channel: NoiseChannel | undefined;
   #sessionId: string | undefined;
 
   /** @throws ConfigurationError for a URL that cannot be used, and for a value out of range. */
-  protected constructor(url: string | URL, options: BaseClientOptions, dial: Dial, heartbeat?: SocketTransportOptions['heartbeat']) {
+  protected constructor(url: string | URL, options: BaseClientOptions, platform: Platform) {
     this.#url = checkUrl(url, options.allowInsecure === true);
     this.#options = options;
-    this.#dial = dial;
-    this.#heartbeat = heartbeat;
+    this.#platform = platform;
     this.#clock = options.clock ?? systemClock;
     this.#handshakeTimeoutMs = checkDelay('handshakeTimeoutMs', options.handshakeTimeoutMs ?? 10_000);
     this.#limits = resolveLimits(options);
+    const environment = { crypto: platform.crypto, clock: this.#clock, maxMessageBytes: this.#limits.maxMessageBytes };
+    this.#endpoint = options.noise && new NoiseEndpoint('client', options.noise, environment);
   }
 
   /** How the connection ended (see `CLOSE_CODES`); `undefined` while it has not. */
@@ -109,7 +119,7 @@ export class BaseClientTransport implements Transport {
   /** What is true of the connection; `undefined` while there is none. */
   getSessionInfo(): SessionInfo | undefined {
     if (this.#transport === undefined || this.#transport.closeCode !== undefined) return undefined;
-    return { sessionId: this.#sessionId, secure: this.#url.protocol === 'wss:', protocol: SUBPROTOCOL };
+    return sessionInfo(this.#sessionId, this.#url.protocol === 'wss:', this.#channel);
   }
 
   async start(): Promise<void> {
@@ -166,20 +176,36 @@ export class BaseClientTransport implements Transport {
       const dial = (token: string | undefined) => {
         if (settled) return;
         if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) throw new TypeError('The token holds what no header can');
-        abort = this.#dial({
-          url: this.#url,
-          protocol: SUBPROTOCOL,
-          token,
-          clock: this.#clock,
-          maxFrameBytes: this.#limits.maxMessageBytes,
-          failed: fail,
-          opened: (socket, sessionId) =>
-            settle(() => {
-              this.#sessionId = sessionId;
-              // At once: what came with the handshake's last bytes is delivered before any promise runs.
-              this.#attach(socket);
-              resolve();
-            }),
+        const open = (socket: ChannelSocket, sessionId: string | undefined, channel?: NoiseChannel) =>
+          settle(() => {
+            this.#sessionId = sessionId;
+            this.#channel = channel;
+            // At once: what came with the handshake's last bytes is delivered before any promise runs.
+            this.#attach(socket);
+            resolve();
+          });
+        const dialling = { url: this.#url, clock: this.#clock, failed: fail };
+        const endpoint = this.#endpoint;
+        const { headers } = this.#platform;
+        if (endpoint === undefined) {
+          const maxFrameBytes = this.#limits.maxMessageBytes;
+          abort = this.#platform.dial({ ...dialling, protocol: SUBPROTOCOL, token, headers, maxFrameBytes, opened: open });
+          return;
+        }
+        const hello = encodeHello(token === undefined ? headers : { ...headers, authorization: `Bearer ${token}` });
+        abort = this.#platform.dial({
+          ...dialling,
+          protocol: endpoint.subprotocol,
+          token: undefined,
+          headers: {},
+          maxFrameBytes: frameBytesOf(this.#limits.maxMessageBytes),
+          opened: (socket) => {
+            const greeting = new ClientGreeting(socket, endpoint, hello, {
+              welcomed: (channel, sessionId) => open(socket, sessionId, channel),
+              failed: fail,
+            });
+            abort = () => greeting.abort();
+          },
         });
       };
       this.#token()
@@ -189,11 +215,13 @@ export class BaseClientTransport implements Transport {
   }
 
   #attach(socket: ChannelSocket): void {
+    const { heartbeat } = this.#platform;
     const transport = new SocketTransport({
       socket,
       clock: this.#clock,
       traffic: this.#traffic,
-      ...(this.#heartbeat === undefined ? {} : { heartbeat: this.#heartbeat }),
+      channel: this.#channel,
+      ...(heartbeat === undefined ? {} : { heartbeat }),
       ...this.#limits,
       onMalformed: (error) => this.onerror?.(error),
     });

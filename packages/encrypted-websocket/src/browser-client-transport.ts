@@ -1,6 +1,7 @@
 import { RpcError } from '@mcp-blocks/core';
 import { type BaseClientOptions, BaseClientTransport, type Dialling } from './base-client-transport.js';
 import { BrowserSocket } from './browser-socket.js';
+import { nobleCrypto } from './noise/noble-crypto.js';
 import { TOKEN_SUBPROTOCOL_PREFIX } from './subprotocols.js';
 
 /** Options of {@link WebSocketClientTransport} in a browser, which sets no headers, picks no certificates and sends no pings. */
@@ -20,7 +21,7 @@ export class WebSocketClientTransport extends BaseClientTransport {
    * @throws ConfigurationError for a URL that is neither, or holds a credential, and for a value out of range.
    */
   constructor(url: string | URL, options: WebSocketClientOptions = {}) {
-    super(url, options, dial);
+    super(url, options, { dial, crypto: nobleCrypto, headers: {} });
   }
 }
 

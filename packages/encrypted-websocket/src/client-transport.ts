@@ -7,6 +7,7 @@ import { type BaseClientOptions, BaseClientTransport, type Dialling } from './ba
 import { CertificatePins } from './certificate-pins.js';
 import { type DeflateOptions, deflateExtension } from './deflate.js';
 import { NodeSocket } from './node-socket.js';
+import { nodeCrypto } from './noise/node-crypto.js';
 import { checkDelay } from './option-checks.js';
 import { SESSION_HEADER, SESSION_ID } from './subprotocols.js';
 
@@ -26,7 +27,7 @@ export interface ClientTlsOptions {
 
 /** Options of {@link WebSocketClientTransport}. */
 export interface WebSocketClientOptions extends BaseClientOptions {
-  /** Further handshake headers, such as `x-api-key`. Not those the handshake itself sets. */
+  /** Further handshake headers, such as `x-api-key`. Not those the handshake itself sets. With Noise they go into the channel. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly tls?: ClientTlsOptions;
   /** Offers to compress messages, and does if the server does too. Default: no. See README for when not to. */
@@ -65,24 +66,31 @@ export class WebSocketClientTransport extends BaseClientTransport {
     }
     const pins = tls.pins && new CertificatePins('tls.pins', tls.pins);
     if (pins !== undefined && !/^wss:/i.test(String(url))) throw new ConfigurationError('tls.pins', 'has an effect only with wss://');
-    const given: Given = { headers, tls, pins, deflate: deflateExtension('client', options.deflate) };
-    super(url, options, (dialling) => dial(dialling, given), {
-      intervalMs: checkDelay('heartbeatIntervalMs', options.heartbeatIntervalMs ?? 30_000),
-      timeoutMs: checkDelay('heartbeatTimeoutMs', options.heartbeatTimeoutMs ?? 10_000),
+    if (options.noise !== undefined && options.deflate !== undefined) {
+      throw new ConfigurationError('deflate', 'has no effect with noise: what is encrypted does not compress');
+    }
+    const given: Given = { tls, pins, deflate: deflateExtension('client', options.deflate) };
+    super(url, options, {
+      dial: (dialling) => dial(dialling, given),
+      crypto: nodeCrypto,
+      headers,
+      heartbeat: {
+        intervalMs: checkDelay('heartbeatIntervalMs', options.heartbeatIntervalMs ?? 30_000),
+        timeoutMs: checkDelay('heartbeatTimeoutMs', options.heartbeatTimeoutMs ?? 10_000),
+      },
     });
   }
 }
 
 /** The checked options that only Node has. */
 interface Given {
-  readonly headers: Readonly<Record<string, string>>;
   readonly tls: ClientTlsOptions;
   readonly pins: CertificatePins | undefined;
   readonly deflate: ReturnType<typeof deflateExtension>;
 }
 
-function dial(dialling: Dialling, { headers, tls, pins, deflate }: Given): () => void {
-  const { url, protocol, token, maxFrameBytes } = dialling;
+function dial(dialling: Dialling, { tls, pins, deflate }: Given): () => void {
+  const { url, protocol, token, headers, maxFrameBytes } = dialling;
   let network: Socket | undefined;
   let sessionId: string | undefined;
   let connecting: TLSSocket | undefined;

@@ -14,7 +14,7 @@ export const CLOSE_CODES = {
   goingAway: 1001,
   /** The peer broke RFC 6455 framing. */
   protocolError: 1002,
-  /** The peer sent a binary frame; messages are text. */
+  /** The peer sent a binary frame where messages are text, or text where they are sealed. */
   unsupportedData: 1003,
   /** Nobody said goodbye: the connection broke. Never sent. */
   abnormal: 1006,
@@ -24,8 +24,14 @@ export const CLOSE_CODES = {
   policyViolation: 1008,
   /** The peer sent a message larger than the receiver's `maxMessageBytes`. */
   messageTooBig: 1009,
-  /** The credential presented in the handshake has expired. Connect again with a new one. */
-  tokenExpired: 4401,
+  /** The server cannot take the connection now. Inside Noise; without it, HTTP 503 says so. */
+  tryAgainLater: 1013,
+  /** The Noise handshake failed, or a frame inside the channel was not what the peer had sealed. Never says more. */
+  noiseRefused: 4400,
+  /** The credential has expired; inside Noise also: there is none, or it is not accepted. Connect again with another one. */
+  unauthenticated: 4401,
+  /** The credential is valid and not enough. Inside Noise; without it, HTTP 403 says so. */
+  forbidden: 4403,
   /** Nothing came from the peer for `heartbeatIntervalMs + heartbeatTimeoutMs`. */
   heartbeatTimeout: 4408,
   /** The peer left more than `maxBufferedBytes` unread for `slowReaderTimeoutMs`. */
@@ -37,11 +43,14 @@ export const CLOSE_CODES = {
 const ERRORS: Readonly<Record<number, readonly [code: RpcErrorCode, message: string]>> = {
   [CLOSE_CODES.goingAway]: ['unavailable', 'the server is shutting down'],
   [CLOSE_CODES.protocolError]: ['invalid_request', 'a frame broke the WebSocket protocol'],
-  [CLOSE_CODES.unsupportedData]: ['invalid_request', 'a frame was not text'],
+  [CLOSE_CODES.unsupportedData]: ['invalid_request', 'a frame was of the wrong kind'],
   [CLOSE_CODES.invalidText]: ['invalid_request', 'a message could not be decoded'],
   [CLOSE_CODES.policyViolation]: ['invalid_request', 'a message came in too many frames'],
   [CLOSE_CODES.messageTooBig]: ['payload_too_large', 'a message was larger than the receiver accepts'],
-  [CLOSE_CODES.tokenExpired]: ['unauthenticated', 'the credential has expired'],
+  [CLOSE_CODES.tryAgainLater]: ['unavailable', 'the server takes no connections now'],
+  [CLOSE_CODES.noiseRefused]: ['unavailable', 'what came was not what had been sealed'],
+  [CLOSE_CODES.unauthenticated]: ['unauthenticated', 'the credential is missing, not accepted or has expired'],
+  [CLOSE_CODES.forbidden]: ['forbidden', 'the credential is not enough'],
   [CLOSE_CODES.heartbeatTimeout]: ['unavailable', 'the peer stopped answering'],
   [CLOSE_CODES.slowReader]: ['unavailable', 'the peer read too slowly'],
   [CLOSE_CODES.drainDeadline]: ['unavailable', 'the server shut down before answering'],

@@ -2,15 +2,23 @@ import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type AuthenticationRequest, RpcError, toWireError } from '@mcp-blocks/core';
 import { clientCertificateOf } from '@mcp-blocks/core/node';
-import { credentialParameter, SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX } from './subprotocols.js';
+import { credentialParameter, NOISE_SUBPROTOCOL_PREFIX, SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX } from './subprotocols.js';
+
+/** What an upgrade request says. */
+export interface Handshake {
+  /** The one subprotocol that is both offered and accepted. */
+  readonly protocol: string;
+  /** What authenticators look at, the browser's token as if it had come in `Authorization`. */
+  readonly caller: AuthenticationRequest;
+}
 
 /**
- * Checks what needs no authenticator: the URL holds no credential and the client speaks `mcp`. Gives what
- * authenticators look at, the browser's token as if it had come in `Authorization`.
+ * Checks what needs no authenticator: the URL holds no credential and the client offers a subprotocol of ours.
  *
+ * @param accepted - the subprotocols that this server speaks.
  * @throws RpcError `invalid_request`.
  */
-export function readHandshake(request: IncomingMessage): AuthenticationRequest {
+export function readHandshake(request: IncomingMessage, accepted: readonly string[]): Handshake {
   const url = parseTarget(request);
   if (url === undefined) throw new RpcError('invalid_request', 'The request target is not a path');
   const parameter = credentialParameter(url.searchParams);
@@ -22,9 +30,7 @@ export function readHandshake(request: IncomingMessage): AuthenticationRequest {
     );
   }
   const protocols = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((entry) => entry.trim());
-  if (!protocols.includes(SUBPROTOCOL)) {
-    throw new RpcError('invalid_request', `Sec-WebSocket-Protocol: offer '${SUBPROTOCOL}'`, { auditReason: 'subprotocol' });
-  }
+  const protocol = protocolOf(protocols, accepted);
   const token = protocolToken(protocols);
   const { authorization } = request.headers;
   if (token !== undefined && authorization !== undefined) {
@@ -32,9 +38,14 @@ export function readHandshake(request: IncomingMessage): AuthenticationRequest {
       auditReason: 'two credentials',
     });
   }
+  if (protocol !== SUBPROTOCOL && (token ?? authorization ?? request.headers['x-api-key']) !== undefined) {
+    throw new RpcError('invalid_request', 'With Noise, credentials go into the channel and not into the upgrade request', {
+      auditReason: 'credential outside of Noise',
+    });
+  }
   const remoteAddress = request.socket.remoteAddress;
   const clientCertificate = clientCertificateOf(request.socket);
-  return {
+  const caller: AuthenticationRequest = {
     transport: 'websocket',
     header(name) {
       if (name === 'authorization' && token !== undefined) return `Bearer ${token}`;
@@ -44,6 +55,19 @@ export function readHandshake(request: IncomingMessage): AuthenticationRequest {
     ...(remoteAddress === undefined ? {} : { remoteAddress }),
     ...(clientCertificate === undefined ? {} : { clientCertificate }),
   };
+  return { protocol, caller };
+}
+
+/**
+ * Nothing is chosen from among several, so that nobody in between can have the worst one chosen by taking
+ * the others away.
+ */
+function protocolOf(offered: readonly string[], accepted: readonly string[]): string {
+  const ours = offered.filter((entry) => entry === SUBPROTOCOL || entry.startsWith(NOISE_SUBPROTOCOL_PREFIX));
+  const [protocol] = ours;
+  if (protocol !== undefined && ours.length === 1 && accepted.includes(protocol)) return protocol;
+  const wanted = accepted.map((entry) => `'${entry}'`).join(' or ');
+  throw new RpcError('invalid_request', `Sec-WebSocket-Protocol: offer ${wanted}`, { auditReason: 'subprotocol' });
 }
 
 /** The path and query of an upgrade request; `undefined` when they do not parse. */

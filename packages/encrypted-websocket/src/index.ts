@@ -1,8 +1,13 @@
-export type { SessionInfo } from './base-client-transport.js';
 export { type ClientTlsOptions, type WebSocketClientOptions, WebSocketClientTransport } from './client-transport.js';
 export { CLOSE_CODES, toCloseError } from './close-codes.js';
 export type { DeflateOptions } from './deflate.js';
+export type { NoiseKeyPair } from './noise/keys.js';
+export type { NoiseClientOptions } from './noise/noise-endpoint.js';
+export type { NoiseProtocolName } from './noise/protocol-name.js';
+export { generateNoiseKeys, noisePublicKey } from './noise-keys.js';
 export { type EncryptedWebSocketListener, encryptedWebSocket, type WebSocketServerMetrics } from './server-listener.js';
+export type { NoiseListenerOptions } from './server-noise.js';
 export type { EncryptedWebSocketOptions } from './server-options.js';
+export type { SessionInfo } from './session-info.js';
 export { SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX } from './subprotocols.js';
 export type { TrafficMetrics } from './traffic.js';

@@ -10,7 +10,9 @@ import {
 } from '@mcp-blocks/core';
 import { type ServedChannel, serveChannel } from '@mcp-blocks/core/sdk';
 import { CLOSE_CODES } from './close-codes.js';
+import type { NoiseChannel } from './noise/noise-channel.js';
 import { MAX_TIMER_MS } from './option-checks.js';
+import { type SessionInfo, sessionInfo } from './session-info.js';
 import { SocketTransport, type SocketTransportOptions } from './socket-transport.js';
 
 /** Options of {@link ServerConnection}. */
@@ -19,16 +21,19 @@ export interface ServerConnectionOptions extends Omit<SocketTransportOptions, 'm
   readonly principal: Principal;
   readonly sessionId: string;
   readonly remoteAddress: string | undefined;
+  /** Whether TLS ends at this process. */
+  readonly secure: boolean;
 }
 
 /** Close codes by which the server says that the client did something wrong, or may no longer. */
 const POLICY_CODES: ReadonlyMap<number, string> = new Map([
   [CLOSE_CODES.protocolError, 'protocol error'],
-  [CLOSE_CODES.unsupportedData, 'binary frame'],
+  [CLOSE_CODES.unsupportedData, 'frame of the wrong kind'],
   [CLOSE_CODES.invalidText, 'undecodable text'],
   [CLOSE_CODES.policyViolation, 'too many frames'],
   [CLOSE_CODES.messageTooBig, 'message too big'],
-  [CLOSE_CODES.tokenExpired, 'credential expired'],
+  [CLOSE_CODES.noiseRefused, 'noise: a frame that was not sealed so'],
+  [CLOSE_CODES.unauthenticated, 'credential expired'],
   [CLOSE_CODES.slowReader, 'slow reader'],
 ]);
 
@@ -37,18 +42,22 @@ export class ServerConnection {
   readonly #host: ListenerHost;
   readonly #clock: Clock;
   readonly #principal: Principal;
-  readonly #sessionId: string;
+  readonly sessionId: string;
+  readonly #secure: boolean;
+  readonly #channel: NoiseChannel | undefined;
   readonly #remoteAddress: string | undefined;
   readonly #transport: SocketTransport;
   readonly #served: ServedChannel;
   #cancelExpiry: CancelTimer | undefined;
   #draining = false;
 
-  constructor({ host, principal, sessionId, remoteAddress, ...socketOptions }: ServerConnectionOptions) {
+  constructor({ host, principal, sessionId, remoteAddress, secure, ...socketOptions }: ServerConnectionOptions) {
     this.#host = host;
     this.#clock = socketOptions.clock;
     this.#principal = principal;
-    this.#sessionId = sessionId;
+    this.sessionId = sessionId;
+    this.#secure = secure;
+    this.#channel = socketOptions.channel;
     this.#remoteAddress = remoteAddress;
     this.#transport = new SocketTransport({
       ...socketOptions,
@@ -75,6 +84,10 @@ export class ServerConnection {
   /** Resolves when the connection has ended. */
   get closed(): Promise<void> {
     return this.#transport.closed;
+  }
+
+  get sessionInfo(): SessionInfo | undefined {
+    return this.#transport.closeCode === undefined ? sessionInfo(this.sessionId, this.#secure, this.#channel) : undefined;
   }
 
   /** Refuses new requests, waits for those in progress, then says goodbye. */
@@ -115,7 +128,7 @@ export class ServerConnection {
     if (expiresAt === undefined) return;
     const remainingMs = expiresAt - this.#clock.now();
     if (remainingMs <= 0) {
-      void this.#transport.close(CLOSE_CODES.tokenExpired, 'token expired');
+      void this.#transport.close(CLOSE_CODES.unauthenticated, 'token expired');
       return;
     }
     this.#cancelExpiry = this.#clock.setTimeout(() => this.#watchExpiry(), Math.min(remainingMs, MAX_TIMER_MS));
@@ -133,7 +146,7 @@ export class ServerConnection {
       actor: this.#principal.id,
       reason,
       transport: 'websocket',
-      sessionId: this.#sessionId,
+      sessionId: this.sessionId,
       ...(this.#remoteAddress === undefined ? {} : { remoteAddress: this.#remoteAddress }),
       details: { closeCode: this.#transport.closeCode },
     });

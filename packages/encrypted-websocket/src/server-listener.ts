@@ -1,22 +1,21 @@
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type Clock, ConfigurationError, isRpcError, type ListenerHost, type Principal, RpcError, systemClock } from '@mcp-blocks/core';
+import { type Clock, ConfigurationError, type ListenerHost, RpcError, systemClock } from '@mcp-blocks/core';
 import { type HttpUpgradeListener, RequestGuard, type TlsOptions } from '@mcp-blocks/core/node';
-import { type WebSocket, WebSocketServer } from 'ws';
-import { parseTarget, readHandshake, refuseUpgrade } from './handshake.js';
-import { NodeSocket } from './node-socket.js';
+import { type Accepted, Acceptor } from './acceptor.js';
+import { parseTarget, refuseUpgrade } from './handshake.js';
 import { OwnPort } from './own-port.js';
 import { ServerConnection } from './server-connection.js';
+import { noiseEndpoints } from './server-noise.js';
 import { type EncryptedWebSocketOptions, OWN_PORT_OPTIONS, type ResolvedOptions, resolveOptions } from './server-options.js';
-import { SESSION_HEADER, SUBPROTOCOL } from './subprotocols.js';
+import type { SessionInfo } from './session-info.js';
 import { Traffic, type TrafficMetrics } from './traffic.js';
 
 /** What an {@link EncryptedWebSocketListener} has done so far. */
 export interface WebSocketServerMetrics extends TrafficMetrics {
   readonly activeConnections: number;
   readonly totalConnections: number;
-  /** Upgrade requests answered with an HTTP error. */
+  /** Handshakes that led to no connection: answered with an HTTP error, or ended inside Noise. */
   readonly refusedHandshakes: number;
 }
 
@@ -33,7 +32,10 @@ export interface EncryptedWebSocketListener extends HttpUpgradeListener {
    * not belong together; what was in use stays in use.
    */
   reloadTls(next?: TlsOptions): void;
+  /** Counts over all connections, those that have ended included. */
   metrics(): WebSocketServerMetrics;
+  /** What is true of an open connection, by the `sessionId` of its requests' contexts. */
+  getSessionInfo(sessionId: string): SessionInfo | undefined;
 }
 
 /**
@@ -56,16 +58,13 @@ class ServerListener implements EncryptedWebSocketListener {
   readonly #guard: RequestGuard;
   readonly #traffic = new Traffic();
   readonly #connections = new Set<ServerConnection>();
-  readonly #handshakes = new Set<Duplex>();
-  readonly #sessionIds = new WeakMap<IncomingMessage, string>();
   #phase: Phase = 'new';
   #clock: Clock = systemClock;
   #host: ListenerHost | undefined;
-  #upgrader: WebSocketServer | undefined;
+  #acceptor: Acceptor | undefined;
   #port: OwnPort | undefined;
   #endpoint: string | undefined;
   #totalConnections = 0;
-  #refusedHandshakes = 0;
 
   constructor(options: EncryptedWebSocketOptions) {
     this.#given = options;
@@ -86,9 +85,14 @@ class ServerListener implements EncryptedWebSocketListener {
     return {
       activeConnections: this.#connections.size,
       totalConnections: this.#totalConnections,
-      refusedHandshakes: this.#refusedHandshakes,
+      refusedHandshakes: this.#acceptor?.refusedHandshakes ?? 0,
       ...this.#traffic.metrics(),
     };
+  }
+
+  getSessionInfo(sessionId: string): SessionInfo | undefined {
+    for (const connection of this.#connections) if (connection.sessionId === sessionId) return connection.sessionInfo;
+    return undefined;
   }
 
   async listen(host: ListenerHost): Promise<void> {
@@ -96,7 +100,7 @@ class ServerListener implements EncryptedWebSocketListener {
     const port = new OwnPort(this.#options, {
       clock: this.#clock,
       onUpgrade: (request, socket, head) => this.#onOwnUpgrade(request, socket, head),
-      onUntrusted: (reason, remoteAddress) => this.#audit(remoteAddress, reason),
+      onUntrusted: (reason, remoteAddress) => this.#acceptor?.audit(remoteAddress, reason),
       onError: (error) => host.onError(error),
     });
     this.#port = port;
@@ -122,7 +126,7 @@ class ServerListener implements EncryptedWebSocketListener {
 
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const checked = this.#port === undefined && this.#given.allowedHosts === undefined && this.#given.allowedOrigins === undefined;
-    void this.#accept(request, socket, head, !checked);
+    this.#accept(request, socket, head, !checked);
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -140,14 +144,13 @@ class ServerListener implements EncryptedWebSocketListener {
 
   async close(): Promise<void> {
     this.#phase = 'closed';
-    for (const socket of this.#handshakes) socket.destroy();
+    this.#acceptor?.close();
     const connections = [...this.#connections];
     for (const connection of connections) connection.terminate();
     await Promise.all(connections.map((connection) => connection.closed));
     const port = this.#port;
     this.#port = undefined;
     await port?.close();
-    this.#upgrader?.close();
   }
 
   #open(host: ListenerHost): void {
@@ -155,120 +158,49 @@ class ServerListener implements EncryptedWebSocketListener {
     this.#phase = 'open';
     this.#host = host;
     this.#clock = this.#given.clock ?? host.clock ?? systemClock;
-    this.#upgrader = new WebSocketServer({
-      noServer: true,
-      clientTracking: false,
-      perMessageDeflate: this.#options.deflate,
-      maxPayload: host.maxMessageBytes,
-      handleProtocols: () => SUBPROTOCOL,
-    });
-    this.#upgrader.on('headers', (headers, request) => {
-      headers.push(`${SESSION_HEADER}: ${this.#sessionIds.get(request)}`);
-    });
-    this.#upgrader.on('wsClientError', (error, socket, request) => {
-      this.#refuse(socket, new RpcError('invalid_request', error.message), request.method === 'GET' ? 400 : 405);
+    this.#acceptor = new Acceptor({
+      host,
+      clock: this.#clock,
+      guard: this.#guard,
+      options: this.#options,
+      endpoints: noiseEndpoints(this.#options.noise, this.#clock, host.maxMessageBytes),
+      isOpen: () => this.#phase === 'open' && host.ready?.() !== false,
+      activeConnections: () => this.#connections.size,
+      onAccepted: (accepted) => this.#serve(host, accepted),
     });
   }
 
   #onOwnUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     if (parseTarget(request)?.pathname === this.path) {
-      void this.#accept(request, socket, head, true);
+      this.#accept(request, socket, head, true);
       return;
     }
     socket.on('error', () => {});
-    this.#refuse(socket, new RpcError('invalid_request', `WebSocket is served at ${this.path}`), 404);
+    this.#acceptor?.refuse(socket, new RpcError('invalid_request', `WebSocket is served at ${this.path}`), 404);
   }
 
-  /** From the upgrade request to the open connection, or to the HTTP error. Never rejects. */
-  async #accept(request: IncomingMessage, socket: Duplex, head: Buffer, guarded: boolean): Promise<void> {
-    const host = this.#host;
-    // Until ws takes the socket over, its failures are nobody else's.
-    const ignoreError = () => {};
-    socket.on('error', ignoreError);
-    if (host === undefined || this.#phase === 'closed') {
-      this.#refuse(socket, new RpcError('unavailable', 'The server is not running'));
+  #accept(request: IncomingMessage, socket: Duplex, head: Buffer, guarded: boolean): void {
+    if (this.#acceptor !== undefined && this.#phase !== 'closed') {
+      void this.#acceptor.accept(request, socket, head, guarded);
       return;
     }
-    let expired = false;
-    const cancelTimeout = this.#clock.setTimeout(() => {
-      expired = true;
-      this.#refuse(socket, new RpcError('timeout', 'The handshake took too long'), 408);
-      this.#audit(request.socket.remoteAddress, 'timeout');
-    }, this.#options.handshakeTimeoutMs);
-    socket.once('close', cancelTimeout);
-    let auditedByHost = false;
-    const full = this.#connections.size + this.#handshakes.size >= this.#options.maxConnections || host.hasCapacity?.() === false;
-    this.#handshakes.add(socket);
-    try {
-      if (guarded) this.#guard.check(request.headers);
-      this.#assertOpen(host);
-      if (full) throw new RpcError('unavailable', 'Too many connections', { auditReason: 'maxConnections' });
-      const credentials = readHandshake(request);
-      const principal = await host.authenticate(credentials).catch((error: unknown) => {
-        auditedByHost = true;
-        throw error;
-      });
-      if (principal.expiresAt !== undefined && principal.expiresAt <= this.#clock.now()) {
-        throw new RpcError('unauthenticated', 'The credential has expired', { auditReason: 'credential expired' });
-      }
-      if (expired || socket.destroyed) return;
-      this.#assertOpen(host);
-      socket.off('error', ignoreError);
-      this.#upgrade(host, principal, request, socket, head);
-    } catch (error) {
-      if (expired || socket.destroyed) return;
-      if (!isRpcError(error)) host.onError(error as Error);
-      this.#refuse(socket, error);
-      if (isRpcError(error) && error.auditReason !== undefined && !auditedByHost) {
-        this.#audit(request.socket.remoteAddress, error.auditReason);
-      }
-    } finally {
-      cancelTimeout();
-      this.#handshakes.delete(socket);
-    }
+    socket.on('error', () => {});
+    refuseUpgrade(socket, new RpcError('unavailable', 'The server is not running'));
   }
 
-  #upgrade(host: ListenerHost, principal: Principal, request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const sessionId = this.#options.newSessionId();
-    this.#sessionIds.set(request, sessionId);
-    this.#upgrader?.handleUpgrade(request, socket, head, (webSocket: WebSocket) => {
-      this.#totalConnections += 1;
-      const connection = new ServerConnection({
-        host,
-        principal,
-        sessionId,
-        remoteAddress: request.socket.remoteAddress,
-        socket: new NodeSocket(webSocket, socket as Socket),
-        clock: this.#clock,
-        traffic: this.#traffic,
-        heartbeat: this.#options.heartbeat,
-        maxBufferedBytes: this.#options.maxBufferedBytes,
-        slowReaderTimeoutMs: this.#options.slowReaderTimeoutMs,
-      });
-      this.#connections.add(connection);
-      void connection.closed.then(() => this.#connections.delete(connection));
+  #serve(host: ListenerHost, accepted: Accepted): void {
+    const { heartbeat, maxBufferedBytes, slowReaderTimeoutMs } = this.#options;
+    this.#totalConnections += 1;
+    const connection = new ServerConnection({
+      ...accepted,
+      host,
+      clock: this.#clock,
+      traffic: this.#traffic,
+      heartbeat,
+      maxBufferedBytes,
+      slowReaderTimeoutMs,
     });
-  }
-
-  #assertOpen(host: ListenerHost): void {
-    if (this.#phase !== 'open' || host.ready?.() === false) throw new RpcError('unavailable', 'The server takes no connections now');
-  }
-
-  #refuse(socket: Duplex, error: unknown, status?: number): void {
-    this.#refusedHandshakes += 1;
-    refuseUpgrade(socket, error, status);
-  }
-
-  #audit(remoteAddress: string | undefined, reason: string): void {
-    this.#host?.audit({
-      type: 'ws.refused',
-      time: this.#clock.now(),
-      outcome: 'denied',
-      actor: '-',
-      target: this.path,
-      reason,
-      transport: 'websocket',
-      ...(remoteAddress === undefined ? {} : { remoteAddress }),
-    });
+    this.#connections.add(connection);
+    void connection.closed.then(() => this.#connections.delete(connection));
   }
 }

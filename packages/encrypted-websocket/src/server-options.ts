@@ -1,7 +1,8 @@
-import { type Clock, ConfigurationError } from '@mcp-blocks/core';
+import { type Clock, ConfigurationError, systemClock } from '@mcp-blocks/core';
 import { isLoopbackAddress, TlsCertificate, type TlsOptions } from '@mcp-blocks/core/node';
 import { type DeflateOptions, deflateExtension } from './deflate.js';
 import { checkDelay, checkInteger } from './option-checks.js';
+import { type NoiseListenerOptions, noiseEndpoints } from './server-noise.js';
 
 /** Options of {@link encryptedWebSocket}. */
 export interface EncryptedWebSocketOptions {
@@ -22,6 +23,8 @@ export interface EncryptedWebSocketOptions {
   readonly allowedHosts?: readonly string[];
   /** Hostnames accepted in `Origin`, as `allowedHosts`. Default: the loopback names on a loopback address, else none. */
   readonly allowedOrigins?: readonly string[];
+  /** Encrypts end to end inside the WebSocket, so that a proxy that ends TLS sees only ciphertext. Default: no. */
+  readonly noise?: NoiseListenerOptions;
   /** Compresses messages for clients that offer to (permessage-deflate). Default: no. See README for when not to. */
   readonly deflate?: true | DeflateOptions;
   /** Milliseconds between pings. Default: 30,000. */
@@ -32,6 +35,10 @@ export interface EncryptedWebSocketOptions {
   readonly handshakeTimeoutMs?: number;
   /** Most connections at a time, those in the handshake included; further ones get 503. Default: 10,000. */
   readonly maxConnections?: number;
+  /**
+   * Most clients at a time that have not said who they are; one more, and the oldest of them is cut. Default: 1,000.
+   */
+  readonly maxHandshakes?: number;
   /** Unread bytes per connection at which the server stops reading from it. Default: 1 MiB. */
   readonly maxBufferedBytes?: number;
   /** A connection above `maxBufferedBytes` for this long is closed (4413). Default: 30,000. */
@@ -58,6 +65,8 @@ export function resolveOptions(options: EncryptedWebSocketOptions) {
   if (options.tls === undefined && options.allowInsecure !== true && !isLoopbackAddress(host)) {
     throw new ConfigurationError('tls', `required when listening on ${host}; plain ws there must be asked for with allowInsecure: true`);
   }
+  // Looked at now, so that a mistake shows at start-up; made again with the limits of the server.
+  noiseEndpoints(options.noise, systemClock, 1);
   return {
     port: checkInteger('port', options.port ?? 8444, { min: 0, max: 65_535 }),
     host,
@@ -70,6 +79,8 @@ export function resolveOptions(options: EncryptedWebSocketOptions) {
     },
     handshakeTimeoutMs: checkDelay('handshakeTimeoutMs', options.handshakeTimeoutMs ?? 10_000),
     maxConnections: checkInteger('maxConnections', options.maxConnections ?? 10_000, { min: 1 }),
+    maxHandshakes: checkInteger('maxHandshakes', options.maxHandshakes ?? 1_000, { min: 1 }),
+    noise: options.noise,
     maxBufferedBytes: checkInteger('maxBufferedBytes', options.maxBufferedBytes ?? 1_048_576, { min: 1 }),
     slowReaderTimeoutMs: checkDelay('slowReaderTimeoutMs', options.slowReaderTimeoutMs ?? 30_000),
     newSessionId: options.newSessionId ?? (() => crypto.randomUUID()),

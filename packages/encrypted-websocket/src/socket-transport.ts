@@ -4,6 +4,7 @@ import type { JSONRPCMessage } from '@modelcontextprotocol/server';
 import type { ChannelSocket, SocketEvents } from './channel-socket.js';
 import { CLOSE_CODES } from './close-codes.js';
 import { Heartbeat } from './heartbeat.js';
+import type { NoiseChannel, NoiseEvent } from './noise/noise-channel.js';
 import type { Traffic } from './traffic.js';
 
 /** How long a peer may take to answer a close frame before the socket is cut. */
@@ -15,6 +16,8 @@ export interface SocketTransportOptions {
   readonly socket: ChannelSocket;
   readonly clock: Clock;
   readonly traffic: Traffic;
+  /** The Noise channel in which messages are sealed. The transport owns it from here on. Absent: they go in plain text. */
+  readonly channel?: NoiseChannel | undefined;
   /** Absent where the platform cannot ping. */
   readonly heartbeat?: { readonly intervalMs: number; readonly timeoutMs: number };
   readonly maxJsonDepth: number;
@@ -30,7 +33,10 @@ export interface SocketTransportOptions {
 
 type HoldReason = 'channel' | 'congestion';
 
-/** One end of an open WebSocket as an SDK `Transport`: one text frame is one JSON-RPC message. */
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** One end of an open WebSocket as an SDK `Transport`: one text frame, or one sealed binary one, is one JSON-RPC message. */
 export class SocketTransport implements ChannelTransport, SocketEvents {
   onclose?: () => void;
   onerror?: (error: Error) => void;
@@ -42,6 +48,7 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
   readonly #closed: Promise<void>;
   #resolveClosed: () => void = () => {};
   #endCode: number = CLOSE_CODES.normal;
+  /** What this end has ended the connection with, or the peer inside the channel. */
   #ending: { readonly code: number; readonly reason: string } | undefined;
   #closeCode: number | undefined;
   #closeReason: string | undefined;
@@ -89,6 +96,7 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
 
   async start(): Promise<void> {
     this.#socket.events = this;
+    if (this.#options.channel !== undefined) this.#options.traffic.attach(this.#options.channel);
     this.#heartbeat?.start();
   }
 
@@ -106,7 +114,7 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
   /** Sends without waiting for the peer to read. @throws as {@link send} does. */
   write(message: object): void {
     if (this.#ending !== undefined || !this.#socket.isOpen) throw gone();
-    this.#options.traffic.sent(this.#socket.send(JSON.stringify(message)));
+    this.#options.traffic.sent(this.#dispatch(JSON.stringify(message)));
     if (this.#writable === undefined && this.#socket.bufferedBytes > this.#options.maxBufferedBytes) this.#congest();
   }
 
@@ -128,7 +136,7 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
     if (this.#closeCode !== undefined) return;
     if (this.#ending === undefined) {
       this.#ending = { code, reason };
-      this.#socket.close(code, reason);
+      this.#sayGoodbye(code, reason);
       this.#expectEnd();
     }
     await this.#closed;
@@ -144,14 +152,44 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
   received(data: string | Uint8Array, byteLength: number): void {
     this.#heartbeat?.seen();
     if (this.#ending !== undefined) return;
-    if (typeof data !== 'string') {
-      void this.close(CLOSE_CODES.unsupportedData, 'messages are text');
+    if ((typeof data === 'string') !== (this.#options.channel === undefined)) {
+      void this.close(CLOSE_CODES.unsupportedData, typeof data === 'string' ? 'messages are sealed' : 'messages are text');
       return;
     }
+    if (typeof data === 'string') this.#read(data, byteLength);
+    else this.#unseal(data);
+  }
+
+  #unseal(frame: Uint8Array): void {
+    let event: NoiseEvent;
+    try {
+      event = (this.#options.channel as NoiseChannel).open(frame);
+    } catch {
+      // One answer to whatever was wrong: nobody learns what the channel thought of a frame.
+      void this.close(CLOSE_CODES.noiseRefused);
+      return;
+    }
+    if (event.kind === 'close') {
+      this.#ending = { code: event.code, reason: event.reason };
+      this.#socket.close(CLOSE_CODES.normal, '');
+      this.#expectEnd();
+    } else if (event.kind === 'message') {
+      let text: string;
+      try {
+        text = decoder.decode(event.bytes);
+      } catch {
+        void this.close(CLOSE_CODES.invalidText, 'not UTF-8');
+        return;
+      }
+      this.#read(text, event.bytes.byteLength);
+    }
+  }
+
+  #read(text: string, byteLength: number): void {
     this.#options.traffic.received(byteLength);
     let message: JsonRpcMessage;
     try {
-      message = parseJsonRpc(data, this.#options);
+      message = parseJsonRpc(text, this.#options);
     } catch (error) {
       if (!(error instanceof JsonRpcParseError)) throw error;
       this.#options.onMalformed(error);
@@ -163,6 +201,26 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
 
   alive(): void {
     this.#heartbeat?.seen();
+  }
+
+  /** Gives the length of the message. */
+  #dispatch(text: string): number {
+    const { channel } = this.#options;
+    if (channel === undefined) return this.#socket.send(text);
+    const bytes = encoder.encode(text);
+    this.#socket.send(channel.seal(bytes));
+    return bytes.byteLength;
+  }
+
+  /** A close frame proves nothing inside Noise, so the code is sealed and the frame says no more than that it is over. */
+  #sayGoodbye(code: number, reason: string): void {
+    const { channel } = this.#options;
+    if (channel === undefined || channel.isDestroyed || !this.#socket.isOpen) {
+      this.#socket.close(code, reason);
+      return;
+    }
+    this.#socket.send(channel.sealClose(code, reason));
+    this.#socket.close(CLOSE_CODES.normal, '');
   }
 
   #congest(): void {
@@ -224,8 +282,15 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
   ended(code: number, reason: string): void {
     this.#heartbeat?.stop();
     this.#cancelGrace?.();
-    this.#closeCode = this.#ending?.code ?? code;
-    this.#closeReason = this.#ending?.reason ?? reason;
+    const { channel, traffic } = this.#options;
+    // Without an announcement inside the channel, whoever sits in between may have made it up.
+    const end = this.#ending ?? (channel === undefined ? { code, reason } : { code: CLOSE_CODES.abnormal, reason: '' });
+    this.#closeCode = end.code;
+    this.#closeReason = end.reason;
+    if (channel !== undefined) {
+      channel.destroy();
+      traffic.detach(channel);
+    }
     this.#relieve();
     this.#resolveClosed();
     this.onclose?.();

@@ -1,6 +1,9 @@
 /** The subprotocol both ends speak (RFC 6455, 1.9). Not registered: this is a custom MCP transport. */
 export const SUBPROTOCOL = 'mcp';
 
+/** What stands before the name of a Noise protocol in the subprotocol that means MCP inside it. */
+export const NOISE_SUBPROTOCOL_PREFIX = 'mcp.Noise_';
+
 /**
  * How a browser, which cannot set headers on a WebSocket, presents a token: a further subprotocol entry,
  * this prefix and the token in base64url. The server never answers with it.

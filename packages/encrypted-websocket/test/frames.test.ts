@@ -42,7 +42,12 @@ async function unknown(): Promise<never> {
 
 describe('a frame that breaks the rules ends its own connection, with the documented code', () => {
   it.each([
-    ['a binary frame', CLOSE_CODES.unsupportedData, 'binary frame', (send: Send) => send(Buffer.from(modernRequest(1, 'tools/list')))],
+    [
+      'a binary frame',
+      CLOSE_CODES.unsupportedData,
+      'frame of the wrong kind',
+      (send: Send) => send(Buffer.from(modernRequest(1, 'tools/list'))),
+    ],
     ['a message over the limit', CLOSE_CODES.messageTooBig, 'message too big', (send: Send) => send('x'.repeat(64 * 1024 + 1))],
     [
       'a fragmented message over the limit',
@@ -52,12 +57,7 @@ describe('a frame that breaks the rules ends its own connection, with the docume
         for (let part = 0; part < 5; part += 1) send('x'.repeat(16 * 1024), { fin: part === 4 });
       },
     ],
-    [
-      'text that is not UTF-8',
-      CLOSE_CODES.invalidText,
-      'undecodable text',
-      (send: Send) => send(Buffer.from([0xff]), { binary: false }),
-    ],
+    ['text that is not UTF-8', CLOSE_CODES.invalidText, 'undecodable text', (send: Send) => send(Buffer.from([0xff]), { binary: false })],
     ['a compressed frame', CLOSE_CODES.protocolError, 'protocol error', (send: Send) => send('x', { rsv1: true } as never)],
   ])('%s', async (_name, code, reason, act) => {
     const host = testHost();

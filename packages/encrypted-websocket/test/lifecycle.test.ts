@@ -121,6 +121,11 @@ it('counts connections, messages and bytes', async () => {
     messagesOut: 1,
     bytesIn: text.length,
     bytesOut: JSON.stringify(answer).length,
+    encryptMs: 0,
+    decryptMs: 0,
+    encryptErrors: 0,
+    decryptErrors: 0,
+    keyRotations: 0,
   });
 });
 

@@ -144,7 +144,7 @@ describe('a credential that expires', () => {
     await clock.advance(1);
     await closed.promise;
     await tools.aborted;
-    expect(transport.closeCode).toBe(CLOSE_CODES.tokenExpired);
+    expect(transport.closeCode).toBe(CLOSE_CODES.unauthenticated);
     expect(transport.closeError?.code).toBe('unauthenticated');
     await until(() => host.active.count === 0);
     expect(host.audited).toMatchObject([{ type: 'ws.closed', actor: 'alice', reason: 'credential expired' }]);
@@ -168,7 +168,7 @@ describe('a credential that expires', () => {
     await manual.advance(lifetimeMs - 1);
     expect(host.active.count).toBe(1);
     await manual.advance(1);
-    expect(await closed).toBe(CLOSE_CODES.tokenExpired);
+    expect(await closed).toBe(CLOSE_CODES.unauthenticated);
     expect(Math.max(...delays)).toBeLessThan(2 ** 31);
   });
 });

@@ -10,6 +10,13 @@ it("the README's example is the program that is tested here, and it gets its ans
   expect(answer.content).toEqual([{ type: 'text', text: 'greet: hello, ada' }]);
 });
 
+it('and so is the one with Noise', async () => {
+  expect(read('../README.md')).toContain(`\`\`\`ts\n${read('./readme/sealed.ts')}\`\`\``);
+  const { answer, session } = await import('./readme/sealed.js');
+  expect(answer.content).toEqual([{ type: 'text', text: "hello, ada's laptop" }]);
+  expect(session).toMatchObject({ algorithm: 'Noise_IK_25519_AESGCM_SHA256', forwardSecrecy: true });
+});
+
 describe('the close codes', () => {
   it.each(Object.entries(CLOSE_CODES))('%s is in the table of TRANSPORT.md as %d', (name, code) => {
     expect(read('../../../TRANSPORT.md')).toMatch(new RegExp(`^\\| ${code} \\| \`${name}\` \\|`, 'm'));
