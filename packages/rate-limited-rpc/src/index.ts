@@ -15,3 +15,4 @@ export { type FetchIdentity, type LimitFetchOptions, limitFetch } from './limit-
 export type { LimitAlgorithm, LimitCharge, LimitCounters, LimitOutcome, LimitRule, LimitStore, PaidCharge } from './limit-store.js';
 export type { ConcurrencyLimit, RateLimit, RateLimitCost, RateLimitedRpcOptions, RateLimitKey, RequestLimit } from './options.js';
 export { RateLimitedRPC, type RateLimitMetrics, type RateLimitStatus, type RateLimitSubject } from './rate-limited-rpc.js';
+export type { LimitSlots, SlotClaim, SlotOutcome, SlotRule } from './slots.js';

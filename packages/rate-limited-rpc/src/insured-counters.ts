@@ -1,6 +1,7 @@
 import { type Clock, RpcError } from '@mcp-blocks/core';
 import type { LimitUse } from './algorithms/limiter.js';
 import type { LimitCharge, LimitCounters, LimitOutcome, LimitRule, PaidCharge } from './limit-store.js';
+import { type LimitSlots, MemorySlots, type SlotClaim, type SlotRule } from './slots.js';
 
 /** What counts while the shared counts cannot be reached. */
 export interface InsuranceOptions {
@@ -9,7 +10,7 @@ export interface InsuranceOptions {
    * lets through its own share of every limit: `requests / processes`, rounded down, at least 1.
    */
   readonly processes: number;
-  /** Another share for limits by their name; a positive integer each. */
+  /** Another share for limits with `requests` by their name; a positive integer each. */
   readonly requests?: Readonly<Record<string, number>>;
 }
 
@@ -22,6 +23,11 @@ export function insuredRules(rules: readonly LimitRule[], { processes, requests:
   });
 }
 
+/** The calls in progress that a process lets in alone. */
+function insuredSlots(rules: readonly SlotRule[], { processes }: InsuranceOptions): readonly SlotRule[] {
+  return rules.map((rule) => ({ ...rule, concurrent: Math.max(1, Math.floor(rule.concurrent / processes)) }));
+}
+
 /**
  * Counts that are shared as long as they can be reached. After a failure nobody asks for them but one call
  * every `probeIntervalMs`; the others are counted by the insurance, or fail at once where there is none.
@@ -30,6 +36,7 @@ export class InsuredCounters implements LimitCounters {
   readonly #shared: LimitCounters;
   readonly #insurance: LimitCounters | undefined;
   readonly #insured: ReadonlyMap<string, LimitRule>;
+  readonly #insuranceOptions: InsuranceOptions | undefined;
   readonly #probeIntervalMs: number;
   readonly #clock: Clock;
   /** When the shared counts may be asked again; `undefined` while they answer. */
@@ -37,12 +44,13 @@ export class InsuredCounters implements LimitCounters {
 
   constructor(
     shared: LimitCounters,
-    insurance: { readonly counters: LimitCounters; readonly rules: readonly LimitRule[] } | undefined,
+    insurance: { readonly counters: LimitCounters; readonly rules: readonly LimitRule[]; readonly options: InsuranceOptions } | undefined,
     options: { readonly probeIntervalMs: number; readonly clock: Clock },
   ) {
     this.#shared = shared;
     this.#insurance = insurance?.counters;
     this.#insured = new Map(insurance?.rules.map((rule) => [rule.name, rule]));
+    this.#insuranceOptions = insurance?.options;
     this.#probeIntervalMs = options.probeIntervalMs;
     this.#clock = options.clock;
   }
@@ -88,6 +96,27 @@ export class InsuredCounters implements LimitCounters {
   async reset(charges: readonly LimitCharge[]): Promise<number> {
     await this.#insurance?.reset(this.#own(charges));
     return this.#ask(() => this.#shared.reset(charges));
+  }
+
+  slots(rules: readonly SlotRule[]): LimitSlots {
+    const shared = this.#shared.slots?.(rules) ?? new MemorySlots(rules);
+    const shares = insuredSlots(rules, this.#insuranceOptions ?? { processes: 1 });
+    const here = new MemorySlots(shares);
+    const own = (claims: readonly SlotClaim[]) =>
+      claims.map((claim) => ({ ...claim, rule: shares.find(({ name }) => name === claim.rule.name) as SlotRule }));
+    return {
+      take: (claims) =>
+        this.#ask(
+          () => shared.take(claims),
+          () => here.take(own(claims)),
+        ),
+      used: (claims) =>
+        this.#ask(
+          () => shared.used(claims),
+          () => here.used(own(claims)),
+        ),
+      close: () => shared.close(),
+    };
   }
 
   async close(): Promise<void> {

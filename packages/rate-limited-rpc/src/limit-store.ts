@@ -1,5 +1,6 @@
 import type { Clock } from '@mcp-blocks/core';
 import type { LimitUse, LimitVerdict } from './algorithms/limiter.js';
+import type { LimitSlots, SlotRule } from './slots.js';
 
 /** How calls are counted; see `RequestLimit`. */
 export type LimitAlgorithm = 'fixed-window' | 'sliding-window' | 'token-bucket';
@@ -47,6 +48,8 @@ export interface LimitCounters {
   refund(charges: readonly PaidCharge[]): Promise<void>;
   /** Forgets what the keys have used; resolves with how many had used something. */
   reset(charges: readonly LimitCharge[]): Promise<number>;
+  /** Counts calls in progress where the points are counted. Absent: each process counts its own. */
+  slots?(rules: readonly SlotRule[]): LimitSlots;
   /** Lets go of timers, memory and connections. Idempotent. */
   close(): Promise<void>;
 }

@@ -66,7 +66,10 @@ export interface RequestLimit extends LimitScope {
 /** Computes what a call costs. */
 export type RateLimitCost = (request: RpcRequest, context: RpcContext) => number;
 
-/** So many calls in progress at a time, in this process. */
+/**
+ * So many calls in progress at a time: of all processes on one Redis (`redisLimits`), else, and with `clusterLimits`
+ * too, of each process alone.
+ */
 export interface ConcurrencyLimit extends LimitScope {
   /** Calls in progress at a time; a positive integer. A call ends when its handler has settled. */
   readonly concurrent: number;

@@ -11,11 +11,11 @@ import {
 } from '@mcp-blocks/core';
 import { AccessList, type AccessListEntry } from './access-list.js';
 import type { LimitUse } from './algorithms/limiter.js';
-import { Concurrency } from './concurrency.js';
 import { boundedKey, type KeyParts, keyOf, partsOf } from './key.js';
 import type { LimitCounters, PaidCharge } from './limit-store.js';
 import { MemoryLimitCounters } from './memory-limit-store.js';
 import {
+  type ConcurrencyLimit,
   checkOptions,
   isConcurrency,
   type NamedLimit,
@@ -25,6 +25,7 @@ import {
 } from './options.js';
 import { RecentClients } from './recent-clients.js';
 import { CONCURRENCY_RETRY_MS, type LimitStanding, limitHeaders, refusal } from './refusal.js';
+import { type LimitSlots, MemorySlots, type SlotClaim } from './slots.js';
 
 /** Names the counters meant: of every limit whose key can be made from the given members. */
 export interface RateLimitSubject extends KeyParts {
@@ -63,13 +64,6 @@ interface RequestApplication {
   readonly cost: number;
 }
 
-interface ConcurrencyApplication {
-  readonly limit: NamedLimit;
-  readonly key: string;
-  readonly calls: Concurrency;
-  readonly max: number;
-}
-
 /** What the end of an admitted call has to undo. */
 type EndOfCall = (ending: 'succeeded' | 'failed' | 'given up') => Promise<void>;
 
@@ -88,7 +82,7 @@ export class RateLimitedRPC {
   readonly middleware: RpcMiddleware;
   readonly #limits: readonly NamedLimit[];
   readonly #counters: LimitCounters;
-  readonly #concurrency: ReadonlyMap<NamedLimit, { readonly calls: Concurrency; readonly max: number }>;
+  readonly #slots: LimitSlots;
   readonly #exempt: RateLimitedRpcOptions['exempt'];
   readonly #allowed: AccessList;
   readonly #denied: AccessList;
@@ -107,9 +101,6 @@ export class RateLimitedRPC {
     this.#limits = limits;
     this.#allowed = new AccessList('allowList', options.allowList ?? [], now);
     this.#denied = new AccessList('denyList', options.denyList ?? [], now);
-    this.#concurrency = new Map(
-      limits.filter(isConcurrency).map((limit) => [limit, { calls: new Concurrency(limit.concurrent), max: limit.concurrent }]),
-    );
     this.#exempt = options.exempt;
     this.#audit = options.audit;
     this.#clock = clock;
@@ -121,6 +112,8 @@ export class RateLimitedRPC {
     );
     const rules = counted.map(({ rule }) => rule);
     this.#counters = options.store?.open(rules, { maxKeys, clock }) ?? new MemoryLimitCounters(rules, { maxKeys, clock });
+    const concurrent = limits.filter(isConcurrency);
+    this.#slots = this.#counters.slots?.(concurrent) ?? new MemorySlots(concurrent);
     this.middleware = (next) => async (request, context) => {
       const end = await this.#admit(request, context).catch((error: unknown) => {
         this.#blockedRequests += 1;
@@ -145,10 +138,11 @@ export class RateLimitedRPC {
     const found = this.#keysOf(subject);
     const charges = found.flatMap(({ limit, key }) => (isConcurrency(limit) ? [] : [{ rule: limit.rule, key, cost: 0 }]));
     const uses = [...(await this.#counters.peek(charges))];
-    return found.map(({ limit, key }) => {
+    const inProgress = [...(await this.#slots.used(claimsOf(found)))];
+    return found.map(({ limit }) => {
       if (isConcurrency(limit)) {
-        const used = this.#concurrency.get(limit)?.calls.used(key) ?? 0;
-        return { limit: limit.name, concurrent: limit.concurrent, used, remaining: limit.concurrent - used, resetMs: 0 };
+        const used = inProgress.shift() as number;
+        return { limit: limit.name, concurrent: limit.concurrent, used, remaining: Math.max(0, limit.concurrent - used), resetMs: 0 };
       }
       const { used, remaining, resetMs } = uses.shift() as LimitUse;
       return { limit: limit.name, requests: limit.requests, windowMs: limit.windowMs, used, remaining, resetMs };
@@ -187,6 +181,7 @@ export class RateLimitedRPC {
   /** Forgets all counts of this process and ends timers and connections; calls after it fail with `internal_error`. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#slots.close();
     await this.#counters.close();
     this.#clients.clear();
   }
@@ -202,27 +197,25 @@ export class RateLimitedRPC {
     if (this.#allowed.has(parts) || this.#exempt?.(request, context) === true) return undefined;
     const applied = this.#applying(request, context, parts);
     const limits = applied.map(({ limit }) => limit);
-    const entered = applied.flatMap(({ limit, key }): ConcurrencyApplication[] => {
-      const active = this.#concurrency.get(limit);
-      return active === undefined ? [] : [{ limit, key, ...active }];
-    });
-    const full = entered.find(({ key, calls }) => !calls.hasRoom(key));
-    if (full !== undefined) {
-      const verdict = { allowed: false, used: full.max, remaining: 0, resetMs: 0, retryAfterMs: CONCURRENCY_RETRY_MS, receipt: 0 };
-      throw this.#refuse((cause) => refusal({ limit: full.limit, verdict }, limits, cause), request, context);
-    }
-    for (const { key, calls } of entered) calls.enter(key);
-    const leave = () => {
-      for (const { key, calls } of entered) calls.leave(key);
-    };
+    const leave = await this.#enter(claimsOf(applied), limits, request, context);
     try {
       const counted = applied.filter((application): application is RequestApplication => !isConcurrency(application.limit));
       const paid = await this.#pay(counted, limits, request, context);
-      return this.#end(paid, entered.length === 0 ? undefined : leave);
+      return this.#end(paid, leave);
     } catch (error) {
-      leave();
+      leave?.();
       throw error;
     }
+  }
+
+  /** Takes a slot of each concurrency limit, or throws the refusal; answers what gives them back. */
+  async #enter(claims: readonly SlotClaim[], limits: readonly NamedLimit[], request: RpcRequest, context: RpcContext) {
+    if (claims.length === 0) return undefined;
+    const outcome = await this.#slots.take(claims);
+    if (outcome.taken) return outcome.leave;
+    const full = limits.find(({ name }) => name === outcome.full.name) as NamedLimit & ConcurrencyLimit;
+    const verdict = { allowed: false, used: full.concurrent, remaining: 0, resetMs: 0, retryAfterMs: CONCURRENCY_RETRY_MS, receipt: 0 };
+    throw this.#refuse((cause) => refusal({ limit: full, verdict }, limits, cause), request, context);
   }
 
   /** Takes the points a call costs, or throws its refusal. */
@@ -284,6 +277,10 @@ export class RateLimitedRPC {
       return key === undefined ? [] : [{ limit, key: boundedKey(key) }];
     });
   }
+}
+
+function claimsOf(found: readonly { readonly limit: NamedLimit; readonly key: string }[]): readonly SlotClaim[] {
+  return found.flatMap(({ limit, key }) => (isConcurrency(limit) ? [{ rule: limit, key }] : []));
 }
 
 function costOf({ cost = 1, name }: NamedRequestLimit, request: RpcRequest, context: RpcContext): number {

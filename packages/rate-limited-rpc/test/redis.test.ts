@@ -6,6 +6,7 @@ import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { type LimitCounters, type LimitRule, type PaidCharge, RateLimitedRPC, type RateLimitedRpcOptions } from '../src/index.js';
 import { MemoryLimitCounters } from '../src/memory-limit-store.js';
+import { RedisCommands } from '../src/redis/redis-commands.js';
 import { RedisLimitCounters } from '../src/redis/redis-limit-counters.js';
 import { type RedisLimitsOptions, redisLimits } from '../src/redis.js';
 import { gateTo } from './gate.js';
@@ -49,7 +50,7 @@ describe('counts in Redis are those of memory', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
         vi.setSystemTime(1_700_000_000_000);
-        const redis = new RedisLimitCounters({
+        const commands = new RedisCommands({
           client,
           keyPrefix: prefix(),
           commandTimeoutMs: 10_000,
@@ -57,6 +58,7 @@ describe('counts in Redis are those of memory', () => {
           now: Date.now,
           end: () => {},
         });
+        const redis = new RedisLimitCounters(commands, { leaseMs: 15_000, clock: systemClock });
         const memory = new MemoryLimitCounters(RULES, { maxKeys: 100, clock: systemClock });
         const paid: { inMemory: PaidCharge[]; inRedis: PaidCharge[] }[] = [];
         for (const current of steps) {

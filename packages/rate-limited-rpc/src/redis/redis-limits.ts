@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import { type InsuranceOptions, InsuredCounters, insuredRules } from '../insured-counters.js';
 import type { LimitRule, LimitStore } from '../limit-store.js';
 import { MemoryLimitCounters } from '../memory-limit-store.js';
+import { RedisCommands } from './redis-commands.js';
 import { RedisLimitCounters } from './redis-limit-counters.js';
 
 /** Options of {@link redisLimits}: either `url` or `client`. */
@@ -23,6 +24,11 @@ export interface RedisLimitsOptions {
   readonly commandTimeoutMs?: number;
   /** While Redis does not answer, one call in so many milliseconds asks it; 1 to 3,600,000. Default: 1,000. */
   readonly probeIntervalMs?: number;
+  /**
+   * Milliseconds for which the slots of a `concurrent` limit stay taken when the process that took them has died;
+   * three renewals fit into it. 1,000 to 3,600,000. Default: 15,000.
+   */
+  readonly leaseMs?: number;
   /** Counts in each process while Redis does not answer. Default: calls fail with `unavailable`. */
   readonly insurance?: InsuranceOptions;
   /** Told of lost connections and failed attempts; the client reconnects by itself. Default: nobody is. */
@@ -31,7 +37,8 @@ export interface RedisLimitsOptions {
 
 /**
  * Counts in Redis 5 or later, for any number of processes. All limits of a call are checked and counted in
- * one script by Redis' own clock: together the processes let through what one would.
+ * one script by Redis' own clock: together the processes let through what one would. Calls in progress are counted
+ * together too, by leases.
  *
  * @throws ConfigurationError when an option is missing or out of range.
  */
@@ -41,6 +48,7 @@ export function redisLimits(options: RedisLimitsOptions): LimitStore {
   if (url !== undefined && !/^rediss?:\/\//.test(url)) throw new ConfigurationError('url', 'expected redis:// or rediss://');
   const commandTimeoutMs = integer('commandTimeoutMs', options.commandTimeoutMs ?? 250, 60_000);
   const probeIntervalMs = integer('probeIntervalMs', options.probeIntervalMs ?? 1000, 3_600_000);
+  const leaseMs = integer('leaseMs', options.leaseMs ?? 15_000, 3_600_000, 1000);
   if (insurance !== undefined) {
     integer('insurance.processes', insurance.processes, 1_000_000);
     for (const [name, requests] of Object.entries(insurance.requests ?? {})) {
@@ -52,7 +60,7 @@ export function redisLimits(options: RedisLimitsOptions): LimitStore {
       checkNames(rules, insurance);
       const own = client ?? connect(url as string, commandTimeoutMs);
       own.on('error', onError);
-      const shared = new RedisLimitCounters({
+      const commands = new RedisCommands({
         client: own,
         keyPrefix: options.keyPrefix ?? 'mcp-blocks:limits:',
         commandTimeoutMs,
@@ -65,8 +73,13 @@ export function redisLimits(options: RedisLimitsOptions): LimitStore {
           own.disconnect();
         },
       });
+      const shared = new RedisLimitCounters(commands, { leaseMs, clock: systemClock });
       const alone = insurance === undefined ? undefined : insuredRules(rules, insurance);
-      const insured = alone && { rules: alone, counters: new MemoryLimitCounters(alone, { maxKeys, clock }) };
+      const insured = alone && {
+        rules: alone,
+        counters: new MemoryLimitCounters(alone, { maxKeys, clock }),
+        options: insurance as InsuranceOptions,
+      };
       return new InsuredCounters(shared, insured, { probeIntervalMs, clock });
     },
   };
@@ -83,9 +96,9 @@ function connect(url: string, connectTimeout: number): Redis {
   });
 }
 
-function integer(option: string, value: number, max: number): number {
-  if (Number.isSafeInteger(value) && value >= 1 && value <= max) return value;
-  throw new ConfigurationError(option, `expected an integer from 1 to ${max}, got ${value}`);
+function integer(option: string, value: number, max: number, min = 1): number {
+  if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
+  throw new ConfigurationError(option, `expected an integer from ${min} to ${max}, got ${value}`);
 }
 
 function checkNames(rules: readonly LimitRule[], insurance: InsuranceOptions | undefined): void {

@@ -148,3 +148,35 @@ for i = 1, #KEYS do
   if used then redis.call('HINCRBY', KEYS[i], field, int(-math.min(cost, used))) end
 end
 return 1`);
+
+/**
+ * Takes a slot of every key if all have one free. A slot is a member of a sorted set, its score the end of its
+ * lease.
+ *
+ * KEYS: one per limit. ARGV: as above the time, then the call's id, the lease in ms, and per key how many may be
+ * taken. Answers 0, or the number of the first key that has none free.
+ */
+export const TAKE_SLOTS = script(`${NOW}
+for i = 1, #KEYS do
+  redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', int(now))
+  if redis.call('ZCARD', KEYS[i]) >= tonumber(ARGV[3 + i]) then return i end
+end
+for i = 1, #KEYS do
+  redis.call('ZADD', KEYS[i], int(now + ARGV[3]), ARGV[2])
+  redis.call('PEXPIRE', KEYS[i], ARGV[3])
+end
+return 0`);
+
+/** KEYS: one per lease. ARGV: the time, the lease in ms, then per key the call's id. */
+export const RENEW_SLOTS = script(`${NOW}
+for i = 1, #KEYS do
+  redis.call('ZADD', KEYS[i], int(now + ARGV[2]), ARGV[2 + i])
+  redis.call('PEXPIRE', KEYS[i], ARGV[2])
+end
+return 1`);
+
+/** KEYS: one per limit. ARGV: the time. Answers how many slots of each are taken. */
+export const COUNT_SLOTS = script(`${NOW}
+local counts = {}
+for i = 1, #KEYS do counts[i] = redis.call('ZCOUNT', KEYS[i], '(' .. int(now), '+inf') end
+return counts`);
