@@ -1,10 +1,13 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, constants, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
+/** Through no symbolic link: in a folder that others can write to, it could lead to any file of ours. Windows has no such flag. */
+const NEW_CONTENT = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | (constants.O_NOFOLLOW ?? 0);
+
 /** Replaces a file by renaming, so that a crash leaves the old content or the new one, never half of one. */
 export async function replaceFile(path: string, content: string): Promise<void> {
-  const file = await open(`${path}.tmp`, 'w', 0o600);
+  const file = await open(`${path}.tmp`, NEW_CONTENT, 0o600);
   try {
     await file.writeFile(content);
     await file.sync();
@@ -24,7 +27,7 @@ export async function syncFolderOf(path: string): Promise<void> {
 }
 
 export function replaceFileSync(path: string, content: string): void {
-  const file = openSync(`${path}.tmp`, 'w', 0o600);
+  const file = openSync(`${path}.tmp`, NEW_CONTENT, 0o600);
   try {
     writeSync(file, content);
     fsyncSync(file);
