@@ -158,7 +158,7 @@ describe('frames that are not the one sealed next', () => {
         frame[at % frame.length]! ^= mask;
         expect(() => server.open(frame)).toThrow(CUT_SHORT);
       }),
-      { numRuns: 50 },
+      { numRuns: 30 },
     );
   });
 });
@@ -211,7 +211,7 @@ it('any messages of any size arrive whole and in order, whatever changes keys an
         decryptErrors: 0,
       });
     }),
-    { numRuns: 60 },
+    { numRuns: 30 },
   );
 });
 

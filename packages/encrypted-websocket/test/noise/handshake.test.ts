@@ -92,6 +92,23 @@ describe('a handshake is refused', () => {
     }
   });
 
+  it('with a payload, which the protocol would allow', () => {
+    const name = 'Noise_NK_25519_AESGCM_SHA256';
+    const { server } = endpoints({ protocol: name });
+    const send = (payload: Uint8Array) => {
+      const initiator = new HandshakeState({
+        crypto: nodeCrypto,
+        protocol: parseProtocolName('protocol', name),
+        initiator: true,
+        prologue: Buffer.from(`mcp-blocks Noise channel 1 ${name}`),
+        remoteStaticKey: Buffer.from(serverKeys.publicKey, 'base64url'),
+      });
+      return server.handshake(() => {}).receive(initiator.writeMessage(payload));
+    };
+    expect(send(EMPTY).channel).toBeDefined();
+    expect(() => send(Uint8Array.of(1))).toThrow(NoiseError);
+  });
+
   it('when the server does not accept the key of the client, or the client that of the server', () => {
     const asked: string[] = [];
     const acceptPeer = (key: string) => asked.push(key) === 0;
