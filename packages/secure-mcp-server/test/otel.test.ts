@@ -69,6 +69,13 @@ it('makes a span for each request that continues the trace of its _meta', async 
   expect(span?.spanContext().traceState?.serialize()).toBe('vendor=1');
 });
 
+it('takes no more of an id than a span can hold', async () => {
+  const { middleware, spans } = openTelemetry();
+  const { url } = await startHttp({ service: testService().service, middleware: [middleware] });
+  await (await fetch(url, modernRequest('tools/list', {}, {}, 'x'.repeat(100_000)))).text();
+  expect(spans()[0]?.attributes['jsonrpc.request.id']).toBe('x'.repeat(128));
+});
+
 it('names the session in the legacy era', async () => {
   const { middleware, spans } = openTelemetry();
   const { url } = await startHttp({ service: testService().service, middleware: [middleware] });

@@ -71,7 +71,7 @@ export function operationTelemetry(side: Side, scope: string, options: Telemetry
           ...bounded,
           ...(subject === undefined ? {} : { [subject.attribute]: subject.name }),
           ...(facts.sessionId === undefined ? {} : { [NAME.sessionId]: facts.sessionId }),
-          ...(facts.requestId === undefined ? {} : { [NAME.requestId]: String(facts.requestId) }),
+          ...(facts.requestId === undefined ? {} : { [NAME.requestId]: String(facts.requestId).slice(0, 128) }),
         },
       },
       parent,
