@@ -1,4 +1,5 @@
 /** One of the processes of `prove:limits`: calls through a limiter as the parent says, and tells what passed. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { compose, type RpcHandler, systemClock } from '@mcp-blocks/core';
 import { testContext } from '@mcp-blocks/core/testing';
 import { type LimitAlgorithm, type LimitStore, RateLimitedRPC } from '@mcp-blocks/rate-limited-rpc';
@@ -19,6 +20,8 @@ export interface WorkerSetting {
   readonly store: 'redis' | 'two-steps' | 'per-process' | 'fail-open';
   readonly commandTimeoutMs: number;
   readonly insuredProcesses?: number;
+  /** Limits calls in progress instead: so many at a time. What passed is then when each was in progress. */
+  readonly concurrent?: number;
 }
 
 /** When a call that passed was sent and came back, in ms of a clock that all processes share. */
@@ -35,6 +38,15 @@ const context = testContext();
 let handle: RpcHandler = async () => ({});
 let limiter: RateLimitedRPC | undefined;
 let hammering = false;
+/** When calls were in progress, where those are limited. */
+let inProgress: Passed[] | undefined;
+
+async function work(): Promise<Record<string, never>> {
+  const from = now();
+  await sleep(2);
+  inProgress?.push([from, now()]);
+  return {};
+}
 
 /** Looks and then counts, in two steps that other processes can come between. */
 function twoSteps(url: string, keyPrefix: string): LimitStore {
@@ -91,6 +103,7 @@ async function open({
   store,
   commandTimeoutMs,
   insuredProcesses: processes,
+  concurrent,
 }: WorkerSetting) {
   await limiter?.close();
   const insurance = processes === undefined ? {} : { insurance: { processes } };
@@ -98,11 +111,14 @@ async function open({
   const stores = { redis, 'two-steps': () => twoSteps(url, keyPrefix), 'per-process': undefined, 'fail-open': () => failOpen(redis()) };
   const shared = stores[store]?.();
   limiter = new RateLimitedRPC({
-    limits: [{ by: ({ params }) => params.key as string, algorithm, requests, windowMs }],
+    limits: [
+      { by: ({ params }) => params.key as string, ...(concurrent === undefined ? { algorithm, requests, windowMs } : { concurrent }) },
+    ],
     ...(shared === undefined ? {} : { store: shared }),
     clock: systemClock,
   });
-  handle = compose(async () => ({}), [limiter.middleware]);
+  inProgress = concurrent === undefined ? undefined : [];
+  handle = compose(concurrent === undefined ? async () => ({}) : work, [limiter.middleware]);
 }
 
 /** Sends one call; the longest any took is kept. */
@@ -131,7 +147,7 @@ async function hammer(key: string, lanes: number) {
       }
     }),
   );
-  return { passed, offered, longestMs: longest.ms };
+  return { passed: inProgress ?? passed, offered, longestMs: longest.ms };
 }
 
 async function obey(order: ToWorker): Promise<unknown> {

@@ -11,6 +11,9 @@ const LIMIT = 20;
 const HOUR_MS = 3_600_000;
 const ALGORITHMS: readonly LimitAlgorithm[] = ['fixed-window', 'sliding-window', 'token-bucket'];
 
+/** Calls in progress at a time. */
+const CONCURRENT = 5;
+
 /** The window of the sustained part, and how many of them it lasts for every hundred windows of the first part. */
 const SHORT_MS = 100;
 const SHORT_PER_HUNDRED = 10;
@@ -28,7 +31,7 @@ const COMMAND_TIMEOUT_MS = 200;
 const LATE_MS = 1000;
 
 /**
- * Processes on one Redis never let more through than the limit; killing Redis lets through no more than
+ * Processes on one Redis never let more through, and never have more in progress, than the limit; killing Redis lets through no more than
  * the README's bound. Stores that look and count in two steps, count in each process, let pass what Redis does not
  * answer, or insure the whole limit in each process must be found out.
  */
@@ -61,6 +64,9 @@ export const proof: Proof = {
         if (longestMs > COMMAND_TIMEOUT_MS + LATE_MS) details.push(`${algorithm}: a call waited ${Math.round(longestMs)} ms for Redis`);
         figures.push(`${algorithm} outage ${over} over of at most ${bound}, longest wait ${Math.round(longestMs)} ms`);
       }
+      const { most, ran } = await crowd(fleet, { url, store: 'redis' }, Math.max(500, n));
+      if (most !== CONCURRENT) details.push(`${most} calls in progress at a time, where ${CONCURRENT} may be`);
+      figures.push(`${ran} calls, at most ${most} of ${CONCURRENT} in progress at a time`);
       let found = 0;
       const bugs = await plantedBugs(fleet, url);
       for (const [name, isFound] of bugs) {
@@ -85,6 +91,8 @@ async function plantedBugs(fleet: Fleet, url: string): Promise<readonly [name: s
     const { excess: over } = await sustained(fleet, { url, algorithm, store: 'per-process' }, 15);
     found.push([`counts ${algorithm} in each process`, over > 0]);
   }
+  const crowded = await crowd(fleet, { url, store: 'per-process' }, 300);
+  found.push(['counts calls in progress in each process', crowded.most > CONCURRENT]);
   const open = await outage(fleet, 'sliding-window', { store: 'fail-open' });
   found.push(['lets pass what Redis does not answer', open.over > open.bound]);
   const whole = await outage(fleet, 'sliding-window', { insuredProcesses: 1 });
@@ -123,6 +131,23 @@ async function sustained(fleet: Fleet, setting: Pick<WorkerSetting, 'url' | 'alg
   await fleet.all({ do: 'stop' });
   const tally = await running;
   return { offered: tally.offered, excess: excess(setting.algorithm, tally) };
+}
+
+/** One key under load for a while; answers how many calls were in progress at once, at most. */
+async function crowd(fleet: Fleet, setting: Pick<WorkerSetting, 'url' | 'store'>, lengthMs: number) {
+  const shared = { algorithm: 'fixed-window', requests: 1, windowMs: 1, commandTimeoutMs: PATIENT_MS } as const;
+  await fleet.all({ do: 'open', setting: { ...setting, ...shared, concurrent: CONCURRENT, keyPrefix: `${randomUUID()}:` } });
+  const running = fleet.tally({ do: 'hammer', key: 'k', lanes: 4 });
+  await sleep(lengthMs);
+  await fleet.all({ do: 'stop' });
+  const { passed } = await running;
+  const changes = passed.flatMap(([from, to]) => [[from, 1] as const, [to, -1] as const]);
+  // What ends as another begins was over before.
+  changes.sort(([one, change], [other, otherChange]) => one - other || change - otherChange);
+  let now = 0;
+  let most = 0;
+  for (const [, change] of changes) most = Math.max(most, (now += change));
+  return { most, ran: passed.length };
 }
 
 /**
