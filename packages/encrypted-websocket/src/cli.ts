@@ -1,0 +1,30 @@
+#!/usr/bin/env node
+import { constants } from 'node:os';
+import { runCommand } from './bridge/command.js';
+
+const ended = new AbortController();
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    // The second time it is meant.
+    if (ended.signal.aborted) process.exit(128 + constants.signals[signal]);
+    ended.abort();
+  });
+}
+
+/** Where in the code, and never the message: nobody knows what is in it. */
+function crash(error: unknown): void {
+  const { name, code, stack } = error instanceof Error ? (error as NodeJS.ErrnoException) : { name: 'error', code: undefined, stack: '' };
+  const frames = (stack ?? '').split('\n').filter((line) => line.startsWith('    at '));
+  process.stderr.write(`encrypted-websocket: internal error: ${[name, code].filter(Boolean).join(' ')}\n${frames.join('\n')}\n`);
+  process.exit(1);
+}
+
+process.on('uncaughtException', crash);
+process.on('unhandledRejection', crash);
+process.stderr.on('error', () => {});
+
+const { stdin, stdout, stderr, env } = process;
+const code = await runCommand(process.argv.slice(2), { stdin, stdout, stderr, env, ended: ended.signal });
+if (stdout.destroyed) process.exit(code);
+// What was written last gets out first.
+stdout.write('', () => process.exit(code));
