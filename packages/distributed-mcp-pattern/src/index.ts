@@ -7,6 +7,7 @@ export { LocalityBalancer, type LocalityOptions } from './balancing/locality.js'
 export { PeakEwmaBalancer } from './balancing/peak-ewma.js';
 export { RoundRobinBalancer } from './balancing/round-robin.js';
 export { type NodeSelector, type RoutingRule, RoutingRulesBalancer, type RoutingRulesOptions } from './balancing/routing-rules.js';
+export { SessionAffinityBalancer } from './balancing/session-affinity.js';
 export type { LoadBalancingStrategy, RoutingRuleConfig, StrategyName } from './balancing/strategy.js';
 export { WeightedBalancer } from './balancing/weighted.js';
 export {

@@ -1,6 +1,6 @@
 import { ConfigurationError, type Random } from '@mcp-blocks/core';
 import { affinityKey, type Balancer, type Candidate, type Picker, type PickInfo, type PickResult, unavailable } from './balancer.js';
-import { hash, mix } from './hash.js';
+import { hash, place } from './hash.js';
 import { LeastRequestBalancer } from './least-request.js';
 
 /** Options of {@link BoundedStickyBalancer}. */
@@ -11,8 +11,6 @@ export interface BoundedStickyOptions {
   readonly keyless?: Balancer;
   readonly random?: Random;
 }
-
-const GOLDEN = 0x9e3779b1;
 
 /**
  * Keeps what belongs together, a session or a caller, on one node, but on no node more than a bounded load
@@ -59,7 +57,7 @@ export class BoundedStickyBalancer implements Balancer {
       weights += node.weight ?? 1;
     }
     const perWeight = (this.#loadFactor * requests) / weights;
-    const keyHash = Math.imul(hash(key), GOLDEN);
+    const keyHash = hash(key);
     let best: Node | undefined;
     let highest = -1;
     for (let index = 0; index < nodes.length; index += 1) {
@@ -67,8 +65,9 @@ export class BoundedStickyBalancer implements Balancer {
       const { weight = 1 } = node;
       // Some node is always below its bound, since the bounds add up to more than there is.
       if (exclude?.has(node.id) || node.inFlight >= Math.ceil(perWeight * weight)) continue;
-      const place = (mix(keyHash ^ (hashes[index] as number)) + 0.5) / 2 ** 32;
-      const score = weight / -Math.log(place);
+      const drawn = place(keyHash, hashes[index] as number);
+      // The order of weighted rendezvous hashing, weight / -log(drawn), for less.
+      const score = weight === 1 ? drawn : drawn ** (1 / weight);
       if (score > highest || (score === highest && best !== undefined && node.id < best.id)) {
         highest = score;
         best = node;

@@ -6,10 +6,18 @@ export function hash(text: string): number {
 }
 
 /** The finalizer of MurmurHash3: every bit of the input counts for every bit of the output. */
-export function mix(h: number): number {
+function mix(h: number): number {
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) >>> 0;
+}
+
+/** The golden ratio of 32 bits: keeps a key's hash from cancelling out an equal one of a node. */
+const GOLDEN = 0x9e3779b1;
+
+/** A number in (0, 1) that a key and a node have together, by their hashes. */
+export function place(keyHash: number, nodeHash: number): number {
+  return (mix(Math.imul(keyHash, GOLDEN) ^ nodeHash) + 0.5) / 2 ** 32;
 }
 
 /** The same place in [0, 1) for the same text, in every process. */

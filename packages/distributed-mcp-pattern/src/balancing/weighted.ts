@@ -6,7 +6,7 @@ import { type Balancer, type Candidate, type Picker, type PickInfo, type PickRes
  *
  * Each pick gives every node credit equal to its weight and takes the sum of all weights from the one with
  * the most, as nginx does. Of any run of picks as long as the sum of whole weights, each node gets exactly
- * its weight; in between nobody is further than one pick from its part.
+ * its weight; in between nobody is ever a whole pick ahead of its part.
  */
 export class WeightedBalancer implements Balancer {
   readonly #random: Random;
