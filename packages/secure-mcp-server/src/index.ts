@@ -1,6 +1,7 @@
 export type { ClientCertificateOptions, TlsOptions } from '@mcp-blocks/core/node';
 export { type ApiKeyEntry, type ApiKeysOptions, apiKeys, generateApiKey, hashApiKey } from './authenticators/api-keys.js';
 export { type ClientCertificateAuthenticatorOptions, clientCertificate } from './authenticators/client-certificate.js';
+export { type ClientKeyEntry, type ClientKeysOptions, clientKeys } from './authenticators/client-keys.js';
 export type { EndpointOptions } from './authenticators/json-endpoint.js';
 export type { JwksOptions } from './authenticators/jwks.js';
 export { type JwtOptions, jwt } from './authenticators/jwt.js';
