@@ -10,7 +10,6 @@ import {
   type RpcHandler,
   type RpcResult,
   type ServiceNode,
-  StaticDiscovery,
   systemClock,
 } from '@mcp-blocks/core';
 import { createBalancer } from './balancing/strategy.js';
@@ -19,7 +18,7 @@ import type { ClusterEvents } from './cluster-events.js';
 import { ClusterNode, type ClusterNodeOptions, type NodeStatus } from './cluster-node.js';
 import { ClusterState } from './cluster-state.js';
 import { type DistributedMCPConfig, type ResolvedConfig, resolveConfig } from './config.js';
-import { EtcdDiscovery } from './discovery/etcd-discovery.js';
+import { openDiscovery } from './discovery/config.js';
 import { CallCounter, type ClusterMetrics } from './metrics.js';
 import { NodeSet } from './node-set.js';
 import { type EjectionChange, OutlierDetector } from './resilience/outlier-detector.js';
@@ -57,7 +56,7 @@ export class DistributedMCPCluster {
     this.#clock = clock;
     this.#counter = new CallCounter(clock);
     this.#state = new ClusterState(clusterName, this.#config.stateManagementConfig);
-    this.#discovery = this.#openDiscovery();
+    this.#discovery = openDiscovery(this.#config.discoveryMethod, this.#config.discoveryConfig, this.#config);
     const detector = outlierDetectorOf(this.#config, clock, (change) => this.#onEjection(change));
     this.#nodes = new NodeSet({
       balancer: balancerOf(this.#config, random),
@@ -177,7 +176,7 @@ export class DistributedMCPCluster {
   }
 
   async #start(): Promise<void> {
-    const { serviceName } = this.#config.discoverySource;
+    const { serviceName } = this.#config.discoveryConfig;
     await this.#state.open();
     let firstChecks: Promise<unknown> = Promise.resolve();
     this.#stopWatching = await this.#discovery.watch(
@@ -232,7 +231,7 @@ export class DistributedMCPCluster {
   async #close(): Promise<void> {
     this.#cancelMetricsEvent?.();
     await this.#stopWatching?.();
-    if (this.#config.discoverySource.kind !== 'custom') await this.#discovery.close();
+    if (this.#config.discoveryMethod !== 'custom') await this.#discovery.close();
     await this.#nodes.close();
     await this.#state.close();
     this.#events.clear();
@@ -244,18 +243,6 @@ export class DistributedMCPCluster {
     const probes = this.#nodes.all.flatMap((node) => node.circuit?.retryAt ?? []).map((at) => Math.max(0, at - now));
     const { enabled, interval } = this.#config.healthCheck;
     return Math.min(...probes, enabled ? interval : Number.POSITIVE_INFINITY, this.#config.circuitBreaker.resetTimeout);
-  }
-
-  #openDiscovery(): Discovery {
-    const source = this.#config.discoverySource;
-    if (source.kind === 'custom') return source.discovery;
-    if (source.kind === 'static') return new StaticDiscovery({ [source.serviceName]: source.nodes });
-    const { clock, random } = this.#config;
-    return new EtcdDiscovery({
-      endpoints: source.endpoints,
-      ...(clock === undefined ? {} : { clock }),
-      ...(random === undefined ? {} : { random }),
-    });
   }
 }
 

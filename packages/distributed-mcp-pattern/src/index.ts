@@ -20,7 +20,8 @@ export {
 export type { CircuitChange, ClusterEvents, HealthChange, PanicChange } from './cluster-events.js';
 export type { NodeStatus } from './cluster-node.js';
 export type { StateManagementConfig } from './cluster-state.js';
-export type { DiscoveryConfig, DistributedMCPConfig } from './config.js';
+export type { DistributedMCPConfig } from './config.js';
+export type { DiscoveryConfig, DiscoveryMethod } from './discovery/config.js';
 export { ConsulDiscovery, type ConsulDiscoveryOptions } from './discovery/consul-discovery.js';
 export type { ConsulCheck } from './discovery/consul-registration.js';
 export { DnsDiscovery, type DnsDiscoveryOptions } from './discovery/dns-discovery.js';

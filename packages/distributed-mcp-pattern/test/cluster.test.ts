@@ -524,6 +524,8 @@ describe('metrics', () => {
 });
 
 describe('the configuration', () => {
+  const consul = { serviceName: 's', endpoints: ['http://127.0.0.1:8500'] };
+  const outside = { namespace: 'default', serviceAccountFolder: '/nowhere' };
   const good: DistributedMCPConfig = {
     clusterName: 'c',
     discoveryMethod: 'static',
@@ -532,7 +534,7 @@ describe('the configuration', () => {
 
   it.each<[string, Record<string, unknown>]>([
     ['clusterName', { clusterName: '' }],
-    ['discoveryMethod', { discoveryMethod: 'consul' }],
+    ['discoveryMethod', { discoveryMethod: 'zookeeper' }],
     ['loadBalancingStrategy', { loadBalancingStrategy: 'random' }],
     ['loadBalancingStrategy', { loadBalancingStrategy: new RoundRobinBalancer() }],
     ['stickyConfig.loadFactor', { stickyConfig: { loadFactor: 1 } }],
@@ -570,6 +572,15 @@ describe('the configuration', () => {
     ['discoveryConfig.discovery', { discoveryMethod: 'custom', discoveryConfig: { serviceName: 's' } }],
     ['discoveryConfig.endpoints', { discoveryMethod: 'etcd', discoveryConfig: { serviceName: 's' } }],
     ['discoveryConfig.nodes', { discoveryMethod: 'etcd', discoveryConfig: { serviceName: 's', nodes: [], endpoints: ['http://a'] } }],
+    ['discoveryConfig.consul.token', { discoveryMethod: 'consul', discoveryConfig: { ...consul, consul: { token: '' } } }],
+    ['discoveryConfig.consul.tokens', { discoveryMethod: 'consul', discoveryConfig: { ...consul, consul: { tokens: 'x' } } }],
+    ['discoveryConfig.endpoints[0]', { discoveryMethod: 'consul', discoveryConfig: { ...consul, endpoints: ['consul:8500'] } }],
+    ['discoveryConfig.etcd', { discoveryMethod: 'consul', discoveryConfig: { ...consul, etcd: {} } }],
+    ['discoveryConfig.etcd.leaseTtlMs', { discoveryMethod: 'etcd', discoveryConfig: { ...consul, etcd: { leaseTtlMs: 1 } } }],
+    ['discoveryConfig.endpoints', { discoveryMethod: 'dns', discoveryConfig: consul }],
+    ['discoveryConfig.dns.port', { discoveryMethod: 'dns', discoveryConfig: { serviceName: 's', dns: { record: 'A' } } }],
+    ['discoveryConfig.kubernetes.tls.ca', { discoveryMethod: 'kubernetes', discoveryConfig: { serviceName: 's', kubernetes: outside } }],
+    ['discoveryConfig.kubernetes.port', { discoveryMethod: 'kubernetes', discoveryConfig: { serviceName: 's', kubernetes: { port: -1 } } }],
   ])('is refused for a wrong %s', (option, wrong) => {
     expect(() => new DistributedMCPCluster({ ...good, ...wrong } as DistributedMCPConfig)).toThrow(
       expect.objectContaining({ name: 'ConfigurationError', option }),

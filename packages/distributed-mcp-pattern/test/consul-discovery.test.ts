@@ -5,7 +5,7 @@ import type { ServiceNode } from '@mcp-blocks/core';
 import { discoveryContract, ManualClock, serviceRegistryContract } from '@mcp-blocks/core/testing';
 import { type RunningServices, startServices } from '@mcp-blocks/services';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { ConsulDiscovery, type ConsulDiscoveryOptions } from '../src/index.js';
+import { ConsulDiscovery, type ConsulDiscoveryOptions, DistributedMCPCluster } from '../src/index.js';
 
 let services: RunningServices;
 let url = '';
@@ -193,6 +193,20 @@ describe('a registration', () => {
     const metadata = { long: 'x'.repeat(600) };
     await expect(consul().register('orders', { ...node, metadata })).rejects.toMatchObject({ option: 'node' });
   });
+});
+
+it('brings the nodes to a cluster that names it', async () => {
+  const service = freshName();
+  await consul().register(service, node);
+  const cluster = new DistributedMCPCluster({
+    clusterName: 'orders',
+    discoveryMethod: 'consul',
+    discoveryConfig: { serviceName: service, endpoints: [url], consul: { datacenter: 'dc1' } },
+    healthCheckConfig: { enabled: false },
+  });
+  open.push(cluster);
+  await cluster.start();
+  expect(cluster.getServiceNodes()).toMatchObject([node]);
 });
 
 it('keeps the last list while Consul is away, reports it, goes on with another agent and learns what it missed', async () => {

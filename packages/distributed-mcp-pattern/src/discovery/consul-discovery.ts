@@ -1,9 +1,10 @@
 import { type Clock, ConfigurationError, type Random, type ServiceNode, type ServiceRegistry, systemClock } from '@mcp-blocks/core';
 import { z } from 'zod';
-import { serviceNodeSchema } from '../config.js';
+import { machineOptions, parseOptions } from '../option-schemas.js';
 import { type ConsulCheck, ConsulRegistration } from './consul-registration.js';
 import { readService } from './consul-service.js';
-import { RegistryHttp, type RegistryHttpOptions } from './registry-http.js';
+import { RegistryHttp, type RegistryHttpOptions, registryHttpOptions } from './registry-http.js';
+import { serviceNodeSchema } from './service-node-schema.js';
 import { type ServiceFollower, ServiceWatches } from './service-watches.js';
 
 /** Options of {@link ConsulDiscovery}. */
@@ -26,7 +27,9 @@ export interface ConsulDiscoveryOptions extends RegistryHttpOptions {
   readonly random?: Random;
 }
 
-const optionsSchema = z.object({
+const optionsSchema = z.strictObject({
+  ...registryHttpOptions,
+  ...machineOptions,
   token: z.string().min(1, 'expected a non-empty string').optional(),
   datacenter: z.string().min(1, 'expected a non-empty string').optional(),
   check: z
@@ -64,13 +67,8 @@ export class ConsulDiscovery implements ServiceRegistry {
 
   /** @throws ConfigurationError for endpoints that are no URLs and values out of range. */
   constructor(options: ConsulDiscoveryOptions) {
-    const parsed = optionsSchema.safeParse(options);
-    if (!parsed.success) {
-      const [issue] = parsed.error.issues;
-      throw new ConfigurationError(issue?.path.join('.') ?? '', issue?.message ?? 'invalid');
-    }
-    this.#options = parsed.data;
-    const { token } = parsed.data;
+    this.#options = parseOptions(optionsSchema, options);
+    const { token } = this.#options;
     this.#http = new RegistryHttp('Consul', {
       ...options,
       headers: { ...options.headers, ...(token === undefined ? {} : { 'x-consul-token': token }) },

@@ -1,6 +1,6 @@
 import type { ServiceNode } from '@mcp-blocks/core';
 import { z } from 'zod';
-import { serviceNodeSchema } from '../config.js';
+import { serviceNodeSchema } from './service-node-schema.js';
 
 /** Longest value of a service's metadata, a limit of Consul's. */
 const MAX_META_LENGTH = 512;

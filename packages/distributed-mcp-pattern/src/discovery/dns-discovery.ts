@@ -10,6 +10,7 @@ import {
   systemClock,
 } from '@mcp-blocks/core';
 import { z } from 'zod';
+import { machineOptions, parseOptions } from '../option-schemas.js';
 import { type ServiceFollower, ServiceWatches } from './service-watches.js';
 
 /** Options of {@link DnsDiscovery}. */
@@ -37,7 +38,8 @@ export interface DnsDiscoveryOptions {
   readonly random?: Random;
 }
 
-const optionsSchema = z.object({
+const optionsSchema = z.strictObject({
+  ...machineOptions,
   record: z.enum(['SRV', 'A', 'AAAA'], 'expected SRV, A or AAAA').default('SRV'),
   port: z.int().min(1, 'expected 1 to 65535').max(65_535, 'expected 1 to 65535').optional(),
   scheme: z.enum(['http', 'https', 'ws', 'wss'], 'expected http, https, ws or wss').default('https'),
@@ -60,16 +62,11 @@ export class DnsDiscovery implements Discovery {
 
   /** @throws ConfigurationError for values out of range. */
   constructor(options: DnsDiscoveryOptions = {}) {
-    const parsed = optionsSchema.safeParse(options);
-    if (!parsed.success) {
-      const [issue] = parsed.error.issues;
-      throw new ConfigurationError(issue?.path.join('.') ?? '', issue?.message ?? 'invalid');
-    }
-    const { record, port, servers, timeoutMs } = parsed.data;
+    this.#options = parseOptions(optionsSchema, options);
+    const { record, port, servers, timeoutMs } = this.#options;
     if ((record === 'SRV') !== (port === undefined)) {
       throw new ConfigurationError('port', record === 'SRV' ? 'comes from the SRV records' : `required with ${record} records`);
     }
-    this.#options = parsed.data;
     this.#resolver = new dns.Resolver({ timeout: timeoutMs, tries: 2 });
     try {
       if (servers !== undefined) this.#resolver.setServers(servers);

@@ -1,4 +1,4 @@
-import { ConfigurationError, RpcError } from '@mcp-blocks/core';
+import { RpcError } from '@mcp-blocks/core';
 import { z } from 'zod';
 import { linesOf, RegistryHttp, type RegistryHttpOptions, RegistryRefusal } from './registry-http.js';
 
@@ -54,9 +54,8 @@ export class EtcdClient {
   readonly #user: EtcdClientOptions['user'];
   #token: Promise<string> | undefined;
 
-  /** @throws ConfigurationError when there is no endpoint, or one is not an http(s) URL, or a user has no name. */
+  /** @throws ConfigurationError when there is no endpoint, or one is not an http(s) URL. */
   constructor(options: EtcdClientOptions) {
-    if (options.user !== undefined && !options.user.name) throw new ConfigurationError('user.name', 'expected a non-empty string');
     this.#http = new RegistryHttp('etcd', options);
     this.#user = options.user;
   }

@@ -1,7 +1,10 @@
 import { type Clock, ConfigurationError, type Random, type ServiceNode, type ServiceRegistry, systemClock } from '@mcp-blocks/core';
-import { serviceNodeSchema } from '../config.js';
+import { z } from 'zod';
+import { machineOptions, parseOptions } from '../option-schemas.js';
 import { type EtcdChange, EtcdClient, type EtcdClientOptions, type EtcdEntry, type EtcdWatchMessage } from './etcd-client.js';
 import { EtcdRegistration } from './etcd-registration.js';
+import { registryHttpOptions } from './registry-http.js';
+import { serviceNodeSchema } from './service-node-schema.js';
 import { type ServiceFollower, ServiceWatches } from './service-watches.js';
 
 /** Options of {@link EtcdDiscovery}. */
@@ -17,6 +20,14 @@ export interface EtcdDiscoveryOptions extends EtcdClientOptions {
   /** Random numbers in [0, 1), for the pauses between attempts. Default: `Math.random`. */
   readonly random?: Random;
 }
+
+const optionsSchema = z.strictObject({
+  ...registryHttpOptions,
+  ...machineOptions,
+  user: z.strictObject({ name: z.string().min(1, 'expected a non-empty string'), password: z.string() }).optional(),
+  keyPrefix: z.string().default('/mcp-blocks/services'),
+  leaseTtlMs: z.number().min(1_000, 'expected 1000 or more').max(86_400_000).default(10_000),
+});
 
 /** A quiet watch is opened anew before proxies and fetch give it up, which they do after five minutes. */
 const WATCH_RENEWAL_MS = 240_000;
@@ -39,10 +50,10 @@ export class EtcdDiscovery implements ServiceRegistry {
 
   /** @throws ConfigurationError for endpoints that are no URLs and values out of range. */
   constructor(options: EtcdDiscoveryOptions) {
+    const { keyPrefix, leaseTtlMs } = parseOptions(optionsSchema, options);
     this.#client = new EtcdClient(options);
-    this.#keyPrefix = options.keyPrefix ?? '/mcp-blocks/services';
-    this.#leaseTtlMs = options.leaseTtlMs ?? 10_000;
-    if (!(this.#leaseTtlMs >= 1_000)) throw new ConfigurationError('leaseTtlMs', `expected 1000 or more, got ${this.#leaseTtlMs}`);
+    this.#keyPrefix = keyPrefix;
+    this.#leaseTtlMs = leaseTtlMs;
     this.#clock = options.clock ?? systemClock;
     this.#watches = new ServiceWatches(this.#clock, options.random ?? Math.random);
   }

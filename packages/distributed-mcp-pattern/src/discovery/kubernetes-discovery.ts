@@ -3,8 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, ConfigurationError, type Discovery, type Random, RpcError, type ServiceNode, systemClock } from '@mcp-blocks/core';
 import { z } from 'zod';
+import { callable, machineOptions, parseOptions } from '../option-schemas.js';
 import { KubernetesFollower } from './kubernetes-follower.js';
-import { RegistryHttp, RegistryRefusal, type RegistryTls } from './registry-http.js';
+import { RegistryHttp, RegistryRefusal, type RegistryTls, registryHttpOptions } from './registry-http.js';
 import { ServiceWatches } from './service-watches.js';
 
 /** Options of {@link KubernetesDiscovery}. Without `server` it works inside a pod, with the pod's service account. */
@@ -32,7 +33,8 @@ export interface KubernetesDiscoveryOptions {
   readonly random?: Random;
 }
 
-const optionsSchema = z.object({
+const optionsSchema = z.strictObject({
+  ...machineOptions,
   server: z.string().optional(),
   namespace: z
     .string()
@@ -41,6 +43,9 @@ const optionsSchema = z.object({
   port: z.union([z.string().min(1), z.int().min(1).max(65_535)], 'expected the name or number of a port').optional(),
   scheme: z.enum(['http', 'https', 'ws', 'wss'], 'expected http, https, ws or wss').default('http'),
   path: z.string().startsWith('/', "expected a path such as '/mcp'").default('/mcp'),
+  token: z.union([z.string(), callable<() => string | Promise<string>>()], 'expected a string or a function').optional(),
+  tls: registryHttpOptions.tls,
+  requestTimeoutMs: registryHttpOptions.requestTimeoutMs,
   serviceAccountFolder: z.string().default('/var/run/secrets/kubernetes.io/serviceaccount'),
 });
 
@@ -59,12 +64,7 @@ export class KubernetesDiscovery implements Discovery {
 
   /** @throws ConfigurationError for values out of range, and outside a pod for what is then missing. */
   constructor(options: KubernetesDiscoveryOptions = {}) {
-    const parsed = optionsSchema.safeParse(options);
-    if (!parsed.success) {
-      const [issue] = parsed.error.issues;
-      throw new ConfigurationError(issue?.path.join('.') ?? '', issue?.message ?? 'invalid');
-    }
-    const { data } = parsed;
+    const data = parseOptions(optionsSchema, options);
     const inPod = options.server === undefined;
     const account = (file: string) => join(data.serviceAccountFolder, file);
     const { token, requestTimeoutMs } = options;

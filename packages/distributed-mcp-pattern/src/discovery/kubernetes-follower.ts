@@ -1,7 +1,7 @@
 import type { Clock, ServiceNode } from '@mcp-blocks/core';
 import { z } from 'zod';
-import { serviceNodeSchema } from '../config.js';
 import { linesOf, type RegistryHttp, RegistryRefusal } from './registry-http.js';
+import { serviceNodeSchema } from './service-node-schema.js';
 import type { ServiceFollower } from './service-watches.js';
 
 /** What {@link KubernetesFollower} works with. */

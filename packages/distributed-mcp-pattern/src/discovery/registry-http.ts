@@ -1,6 +1,8 @@
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { ConfigurationError, RpcError } from '@mcp-blocks/core';
+import { z } from 'zod';
+import { positiveOrNone } from '../option-schemas.js';
 
 /** TLS towards a registry. PEM text or bytes. The registry's certificate is always verified. */
 export interface RegistryTls {
@@ -21,6 +23,16 @@ export interface RegistryHttpOptions {
   /** Milliseconds one request may take. Default: 5,000. */
   readonly requestTimeoutMs?: number;
 }
+
+const pem = z.union([z.string(), z.instanceof(Uint8Array)], 'expected PEM text or bytes').optional();
+
+/** Schemas of {@link RegistryHttpOptions}, for the drivers. `RegistryHttp` looks into `endpoints` itself. */
+export const registryHttpOptions = {
+  endpoints: z.array(z.string(), 'expected a list of URLs'),
+  tls: z.strictObject({ ca: pem, cert: pem, key: pem }).optional(),
+  headers: z.record(z.string(), z.string()).optional(),
+  requestTimeoutMs: positiveOrNone,
+};
 
 /** One request to a registry. */
 export interface RegistryRequest {
