@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { CancelTimer, Clock } from '@mcp-blocks/core';
 import { refuseUntrusted } from '@mcp-blocks/core/node';
@@ -22,6 +22,8 @@ export class OwnPort {
   readonly #options: ResolvedOptions;
   readonly #events: OwnPortEvents;
   readonly #server: Server;
+  /** Sockets that have not asked for an upgrade, the oldest first. */
+  readonly #waiting = new Map<string, Socket>();
   #stopWatching: CancelTimer = () => {};
 
   constructor(options: ResolvedOptions, events: OwnPortEvents) {
@@ -44,7 +46,11 @@ export class OwnPort {
       refuseUntrusted(this.#server, (reason, remoteAddress) => events.onUntrusted(reason, remoteAddress));
       this.#stopWatching = tls.watch(this.#server as TlsServer, events.clock, (error) => events.onError(error));
     }
-    this.#server.on('upgrade', (request, socket, head) => events.onUpgrade(request, socket, head));
+    this.#server.on('connection', (socket: Socket) => this.#enter(socket));
+    this.#server.on('upgrade', (request, socket, head) => {
+      this.#waiting.delete(nameOf(request.socket));
+      events.onUpgrade(request, socket, head);
+    });
   }
 
   /** Resolves with the URL served. Rejects with the system's error when the address cannot be had. */
@@ -62,6 +68,20 @@ export class OwnPort {
     });
   }
 
+  /** Whoever takes long makes room for whoever comes next, as in the handshake. */
+  #enter(socket: Socket): void {
+    const name = nameOf(socket);
+    this.#waiting.set(name, socket);
+    socket.once('close', () => {
+      if (this.#waiting.get(name) === socket) this.#waiting.delete(name);
+    });
+    if (this.#waiting.size <= this.#options.maxHandshakes) return;
+    const [oldest] = this.#waiting;
+    if (oldest === undefined) return;
+    this.#waiting.delete(oldest[0]);
+    oldest[1].destroy();
+  }
+
   /** New connections get the certificate that the options hold by now. */
   applyTls(): void {
     this.#options.tls?.apply(this.#server as TlsServer);
@@ -75,6 +95,11 @@ export class OwnPort {
       this.#server.closeAllConnections();
     });
   }
+}
+
+/** The same for a TCP socket and the TLS socket on it. */
+function nameOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 function answerPlainRequest(_request: IncomingMessage, response: ServerResponse): void {

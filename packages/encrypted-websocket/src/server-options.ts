@@ -36,7 +36,8 @@ export interface EncryptedWebSocketOptions {
   /** Most connections at a time, those in the handshake included; further ones get 503. Default: 10,000. */
   readonly maxConnections?: number;
   /**
-   * Most clients at a time that have not said who they are; one more, and the oldest of them is cut. Default: 1,000.
+   * Most clients at a time that have not said who they are; one more, and the oldest of them is cut. On an own
+   * port, sockets that have not sent a request yet are bounded likewise. Default: 1,000.
    */
   readonly maxHandshakes?: number;
   /** Unread bytes per connection at which the server stops reading from it. Default: 1 MiB. */

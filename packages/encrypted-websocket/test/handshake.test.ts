@@ -206,6 +206,27 @@ describe('the port', () => {
     await expect(without.start()).rejects.toMatchObject({ code: 'unavailable' });
   });
 
+  it.each(['ws', 'wss'])('of %s that are silent make room for others once there are maxHandshakes, the oldest first', async (scheme) => {
+    const tls = scheme === 'wss' ? { tls: certificates.server } : {};
+    const { url } = await listening(testHost(), { maxHandshakes: 2, ...tls });
+    const ended: number[] = [];
+    const connectSilent = (n: number) =>
+      new Promise<void>((resolve) => {
+        const socket = connectTcp(Number(new URL(url).port), '127.0.0.1', resolve);
+        socket.on('error', () => {});
+        socket.on('close', () => ended.push(n));
+        cleanup(async () => socket.destroy());
+      });
+    for (const n of [1, 2, 3]) await connectSilent(n);
+    await until(() => ended.length === 1);
+    const { client } = await connectV2(url, 'auto', { tls: { ca: certificates.ca } });
+    await until(() => ended.length === 2);
+    expect(ended).toEqual([1, 2]);
+    await connectSilent(4);
+    expect((await client.listTools()).tools).toHaveLength(1);
+    expect(ended).toEqual([1, 2]);
+  });
+
   it('survives bytes that are not HTTP', async () => {
     const { url } = await listening();
     const socket = connectTcp(Number(new URL(url).port), '127.0.0.1');
