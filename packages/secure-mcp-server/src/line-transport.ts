@@ -33,6 +33,8 @@ export class LineTransport implements ChannelTransport {
   readonly #limits: LineTransportLimits;
   #resolveInputEnded: () => void = () => {};
   #resolveClosed: () => void = () => {};
+  /** What everybody waits for who has sent since the peer stopped reading: one, however many they are. */
+  #drained: Promise<void> | undefined;
   #ended = false;
   #inputOver = false;
   #paused = false;
@@ -81,13 +83,15 @@ export class LineTransport implements ChannelTransport {
     }
     if (this.#output.write(`${JSON.stringify(message)}\n`)) return;
     // Back-pressure: whoever sends waits until the peer has read.
-    await new Promise<void>((resolve) => {
+    this.#drained ??= new Promise((resolve) => {
       const done = () => {
+        this.#drained = undefined;
         this.#output.off('drain', done).off('close', done);
         resolve();
       };
       this.#output.once('drain', done).once('close', done);
     });
+    await this.#drained;
   }
 
   close(): Promise<void> {

@@ -2,9 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { userInfo } from 'node:os';
 import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { settle } from '@mcp-blocks/core/testing';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { StdioClientTransport as V1StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { SecureMCPServer, stdio } from '../src/index.js';
 import { CLIENT_KINDS, jsonOf, newClient } from './support/clients.js';
 import { LineClientTransport } from './support/line-client.js';
@@ -90,5 +91,20 @@ describe('a server on stdio', () => {
     input.end();
     await stopped;
     expect(server.metrics().activeConnections).toBe(0);
+  });
+
+  it('waits for a peer that does not read in one place, however many answers there are for it', async () => {
+    const [input, output] = [new PassThrough(), new PassThrough({ highWaterMark: 10 })];
+    const server = new SecureMCPServer({ service: testService().service, allowAnonymous: true, listeners: [stdio({ input, output })] });
+    await server.start();
+    onTestFinished(() => server.stop());
+    const { id: _id, ...call } = JSON.parse(line) as { id: number };
+    for (let id = 1; id <= 20; id += 1) input.write(`${JSON.stringify({ ...call, id })}\n`);
+    await vi.waitFor(() => expect(server.metrics().totalRequests).toBe(20));
+    await settle();
+    expect(output.listenerCount('drain')).toBe(1);
+    let text = '';
+    output.on('data', (chunk) => (text += chunk));
+    await vi.waitFor(() => expect(text.match(/"id":\d+/g)).toHaveLength(20));
   });
 });

@@ -102,6 +102,18 @@ describe('the certificate', () => {
   });
 });
 
+it('a client that does not finish its TLS handshake does not hold the server up when it stops', async () => {
+  const { url, server } = await start({ tls: pair('server'), headersTimeoutMs: 60_000 });
+  const socket = connect(Number(url.port), url.hostname).on('error', () => {});
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  await new Promise((resolve) => socket.once('connect', resolve));
+  // Something answered: the socket before it has been accepted too.
+  await probe(url, newAgent());
+  await server.stop();
+  await closed;
+  expect(server.status).toBe('stopped');
+});
+
 describe('browsers', () => {
   const ORIGIN = 'https://app.example';
   const preflight = (url: URL, origin: string, wanted = 'content-type, authorization, mcp-param-region, x-evil') =>

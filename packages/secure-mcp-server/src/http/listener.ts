@@ -29,6 +29,7 @@ import { metricsResponse } from './metrics-response.js';
 import { sendResponse, toWebRequest } from './node-web.js';
 import { type HttpOptions, type ResolvedHttpOptions, resolveHttpOptions } from './options.js';
 import { HttpRefusal, refusalResponse } from './refusal.js';
+import { checkOneHost, serverOptions } from './server-options.js';
 import { WebPolicy } from './web-policy.js';
 
 const METHODS = ['POST', 'GET', 'DELETE'];
@@ -109,22 +110,18 @@ export class HttpListener implements Listener {
       throw new ConfigurationError('http.metrics', 'only a SecureMCPServer has metrics to show');
     }
     this.#draining = false;
-    const { tls, headersTimeoutMs, bodyTimeoutMs, keepAliveTimeoutMs, upgrades } = this.#options;
-    const limits = {
-      headersTimeout: headersTimeoutMs,
-      // Ours comes first and answers; this one catches what never reaches our reader.
-      requestTimeout: headersTimeoutMs + bodyTimeoutMs + 1000,
-      connectionsCheckingInterval: Math.min(5000, headersTimeoutMs),
-      keepAliveTimeout: keepAliveTimeoutMs,
-    };
+    const { tls, headersTimeoutMs, upgrades } = this.#options;
+    const plain = serverOptions(this.#options);
     const server =
       tls === undefined
-        ? createServer(limits)
-        : createTlsServer({ ...limits, ...tls.serverOptions, handshakeTimeout: headersTimeoutMs, ALPNProtocols: ['http/1.1'] });
+        ? createServer(plain)
+        : createTlsServer({ ...plain, ...tls.serverOptions, handshakeTimeout: headersTimeoutMs, ALPNProtocols: ['http/1.1'] });
     const clock = host.clock ?? systemClock;
     const endpoint = new McpEndpoint(host, this.#options, clock);
-    const running: Running = { server, host, clock, endpoint, cut: new AbortController() };
+    const running: Running = { server, host, clock, endpoint, cut: new AbortController(), sockets: new Set() };
     server.on('connection', (socket: Socket) => {
+      running.sockets.add(socket);
+      socket.once('close', () => running.sockets.delete(socket));
       const refusal = this.#options.gate.enter(socket);
       if (refusal !== undefined) this.#auditRefusal(running, socket.remoteAddress, refusal);
       if (refusal !== undefined || host.hasCapacity?.() === false) socket.destroy();
@@ -189,6 +186,8 @@ export class HttpListener implements Listener {
     const closed = closeServer(running);
     await Promise.all([running.endpoint.close(), ...this.#options.upgrades.map((upgrade) => upgrade.close())]);
     running.server.closeAllConnections();
+    // HTTP does not know of those that are in the TLS handshake.
+    for (const socket of running.sockets) socket.destroy();
     await closed;
     // Their close events come a little later than the server's.
     for (const socket of this.#counted) this.#uncount(socket, running.host);
@@ -236,6 +235,7 @@ export class HttpListener implements Listener {
     gone: AbortSignal,
     expireAt: (time: number | undefined) => void,
   ): Promise<McpAnswer | Response> {
+    checkOneHost(request);
     const path = (request.url ?? '/').split('?', 1)[0] as string;
     const health = healthResponse(path, !this.#draining && host.ready?.() !== false);
     if (health !== undefined) return health;
@@ -305,13 +305,14 @@ export class HttpListener implements Listener {
     const upgrade = this.#options.upgrades.find((candidate) => candidate.path === path);
     let refusal: string | undefined;
     try {
+      checkOneHost(request);
       this.#options.gate.check(clientAddress(request, this.#options.gate.trustedProxies));
       this.#guard.check(request.headers);
       if (upgrade === undefined) refusal = '404 Not Found';
       else if (this.#draining) refusal = '503 Service Unavailable';
     } catch (error) {
       this.#refuse(running, request, error);
-      refusal = '403 Forbidden';
+      refusal = error instanceof HttpRefusal ? '400 Bad Request' : '403 Forbidden';
     }
     // The socket is the upgrade listener's from here on, and so is counting it.
     this.#uncount(socket, running.host);
@@ -350,6 +351,7 @@ interface Running {
   readonly endpoint: McpEndpoint;
   /** Aborts when the listener is closed, whatever it was waiting for. */
   readonly cut: AbortController;
+  readonly sockets: Set<Socket>;
   /** Ends the observation by the page of metrics. */
   stopMetrics?: (() => void) | undefined;
   /** Ends the watch over the certificate's files. */
