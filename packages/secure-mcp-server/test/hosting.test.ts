@@ -4,7 +4,7 @@ import { encryptedWebSocket, WebSocketClientTransport } from '@mcp-blocks/encryp
 import { RateLimitedRPC } from '@mcp-blocks/rate-limited-rpc';
 import { McpServer as V1McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { McpServer } from '@modelcontextprotocol/server';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { z } from 'zod';
 import { http } from '../src/index.js';
 import { CLIENT_KINDS, connectHttp, newClient } from './support/clients.js';
@@ -109,13 +109,14 @@ describe('a WebSocket listener on the same port', () => {
         'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
       };
       const attempt = request({ host: url.hostname, port: url.port, path, headers: { ...upgrade, ...headers } }, (response) => {
-        response.resume();
+        const { socket } = response;
+        response.resume().on('end', () => socket.destroy());
         resolve(response.statusCode);
       });
       attempt.on('upgrade', () => resolve(101));
       attempt.end();
     });
     expect(answered).toBe(status);
-    expect(server.metrics().activeConnections).toBe(0);
+    await vi.waitFor(() => expect(server.metrics().activeConnections).toBe(0));
   });
 });

@@ -1,6 +1,7 @@
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import type { JsonObject } from '@mcp-blocks/core';
+import { encryptedWebSocket } from '@mcp-blocks/encrypted-websocket';
 import { describe, expect, it } from 'vitest';
 import { callTool, modernRequest, startHttp, testService, token } from './support/server.js';
 
@@ -369,6 +370,35 @@ describe('bad input over HTTP', () => {
     expect(await status({ host: 'mcp.example', origin: 'http://localhost:3000' })).toBe(403);
     expect(await status({ host: 'mcp.example', origin: 'null' })).toBe(403);
     expect(await status({ host: 'localhost' })).toBe(403);
+  });
+
+  it.each(['/mcp', '/healthz', '/ws'])('refuses a request for %s with two Host headers', async (path) => {
+    const upgrades = [encryptedWebSocket({ path: '/ws' })];
+    const { url } = await startHttp({ service: testService().service, http: { upgrades } });
+    const ask = (...hosts: string[]) => {
+      const socket = connect(Number(url.port), url.hostname);
+      const upgrade = path === '/ws' ? 'Connection: Upgrade\r\nUpgrade: websocket\r\n' : 'Connection: close\r\n';
+      socket.write(`GET ${path} HTTP/1.1\r\n${hosts.map((host) => `hOsT: ${host}\r\n`).join('')}${upgrade}\r\n`);
+      return new Promise<string | undefined>((resolve) => {
+        let text = '';
+        socket.on('data', (chunk) => (text += chunk));
+        socket.on('close', () => resolve(/^HTTP\/1.1 (\d+)/.exec(text)?.[1]));
+      });
+    };
+    expect(await ask(url.host, url.host)).toBe('400');
+    expect(await ask(url.host, 'evil.example')).toBe('400');
+    expect(await ask(url.host)).not.toBe('403');
+  });
+
+  it.each([
+    ['h2c', { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': 'AAMAAABkAAQAAP__' }],
+    ['a WebSocket', { connection: 'Upgrade', upgrade: 'websocket' }],
+  ])('serves a POST that would rather have %s as if it did not', async (_name, headers) => {
+    const upgrades = [encryptedWebSocket({ path: '/ws' })];
+    const { url } = await startHttp({ service: testService().service, http: { upgrades } });
+    const answer = await send(url, withHeaders(headers as Record<string, string>));
+    expect(answer.status).toBe(200);
+    expect(answer.body).toContain('\\"a\\":1');
   });
 
   it('gives up on a body that does not come', async () => {
