@@ -218,6 +218,12 @@ describe('addresses', () => {
       { 'x-forwarded-for': '[::ffff:192.0.2.1]:4711' },
       200,
     ],
+    [
+      'behind a trusted proxy that does not say whom it speaks for are not taken for the proxy',
+      { allowedAddresses: ['127.0.0.0/8'], trustedProxies: ['127.0.0.1'] },
+      { 'x-forwarded-for': 'unknown' },
+      403,
+    ],
   ])('%s', async (_name, options, headers, expected) => {
     const { url } = await start(options);
     expect(await statusOf(url, headers)).toBe(expected);

@@ -9,7 +9,9 @@ export function isJwtShaped(token: string): boolean {
 /** The parts of a token, read before its signature is verified. */
 export interface CompactToken {
   readonly header: JsonObject;
-  /** Not to be called before the signature is verified. @throws RpcError `unauthenticated` unless the payload is a JSON object. */
+  /** Who says to have issued it, for finding who can verify it and for nothing else. */
+  readonly claimedIssuer: unknown;
+  /** Not to be called before the signature is verified. */
   claims(): JsonObject;
 }
 
@@ -17,7 +19,7 @@ export interface CompactToken {
  * Takes a compact JWS apart, strictly: each part has one spelling, so that no two tokens mean the same.
  *
  * @throws RpcError `unauthenticated` unless each part is canonical base64url (RFC 7515 section 2; unused
- * bits zero) and the header a JSON object that repeats no member (section 4).
+ * bits zero) and header and payload are JSON objects that repeat no member (section 4).
  */
 export function readCompactToken(token: string): CompactToken {
   const parts = token.split('.').map((part) => {
@@ -25,7 +27,8 @@ export function readCompactToken(token: string): CompactToken {
     if (bytes.toString('base64url') !== part) throw malformed();
     return bytes;
   });
-  return { header: jsonObject(parts[0] as Buffer), claims: () => jsonObject(parts[1] as Buffer) };
+  const claims = jsonObject(parts[1] as Buffer);
+  return { header: jsonObject(parts[0] as Buffer), claimedIssuer: claims['iss'], claims: () => claims };
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -45,6 +45,7 @@ const ACCESS_TOKEN_TYPES = ['jwt', 'at+jwt'];
  * principal's `attributes`. Keys that come with the token (`jwk`, `jku`, `x5c`, `x5u`) are not looked at.
  * A token bound to a client certificate (`cnf` with `x5t#S256`, RFC 8705) is accepted from its owner only; one
  * bound otherwise, as with DPoP, is refused.
+ * A token of another issuer is left to the other authenticators: give one `jwt` for each issuer.
  * The refusal tells which check failed and nothing more, in the message and in `WWW-Authenticate`;
  * `unavailable` is thrown while a key set cannot be had.
  *
@@ -68,7 +69,9 @@ export function jwt(options: JwtOptions): TokenVerifier {
       const token = bearerToken(request);
       if (token === undefined || !isJwtShaped(token)) return undefined;
       if (token.length > maxTokenLength) throw invalidToken('The token is too long', 'too long');
-      const { header, claims } = readCompactToken(token);
+      const { header, claimedIssuer, claims } = readCompactToken(token);
+      // Another issuer's token is another authenticator's business; what this one lets pass nobody has accepted yet.
+      if (typeof claimedIssuer === 'string' && claimedIssuer !== issuer) return undefined;
       const algorithm = algorithms.find((accepted) => accepted === header.alg);
       if (algorithm === undefined) throw invalidToken('The token is signed with an algorithm that is not accepted', 'algorithm');
       // RFC 7515 section 4.1.11: extensions that must be understood, and are not.

@@ -12,7 +12,8 @@ export function clientAddress(request: IncomingMessage, trusted: AddressList): s
   const hops = forwardedFor(request);
   while (hops.length > 0 && trusted.has(address)) {
     const hop = plainAddress(withoutPort(hops.pop() as string));
-    if (hop === undefined) break;
+    // The proxy does not say (`unknown`): the caller has no address then, least of all the proxy's.
+    if (hop === undefined) return undefined;
     address = hop;
   }
   return address;
