@@ -1,5 +1,8 @@
 import { testPrincipal } from '@mcp-blocks/core/testing';
 import { Client } from '@modelcontextprotocol/client';
+import { Client as V1Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { McpServer as V1McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import type { Transport as V1Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { InMemoryTransport, type JSONRPCMessage, McpServer } from '@modelcontextprotocol/server';
 import { expect, it, onTestFinished } from 'vitest';
 import { RateLimitedRPC, type RateLimitedRpcOptions } from '../src/index.js';
@@ -27,6 +30,33 @@ it('limits a bare SDK server; refused calls are answered and the connection stay
   await expect(client.callTool({ name: 'now' })).rejects.toMatchObject({ code: 429, data: { limit: 2, remaining: 0 } });
   expect((await client.listTools()).tools).toHaveLength(1);
   await client.close();
+});
+
+it('limits a server written for SDK v1 just so, and ends with its connection', async () => {
+  const { far, near, limiter } = limiting([
+    { by: 'principal+tool', requests: 2, windowMs: hour },
+    { by: 'principal', concurrent: 5, name: 'running' },
+  ]);
+  const server = new V1McpServer({ name: 'clock', version: '1' });
+  const gate = Promise.withResolvers<void>();
+  server.registerTool('now', {}, async () => ({ content: [{ type: 'text', text: 'now' }] }));
+  server.registerTool('wait', {}, async () => {
+    await gate.promise;
+    return { content: [] };
+  });
+  const client = new V1Client({ name: 'test', version: '1' });
+  await Promise.all([server.connect(near as V1Transport), client.connect(far as V1Transport)]);
+  for (let i = 0; i < 2; i += 1) expect(await client.callTool({ name: 'now' })).toMatchObject({ content: [{ text: 'now' }] });
+  await expect(client.callTool({ name: 'now' })).rejects.toMatchObject({ code: 429, data: { limit: 2, remaining: 0 } });
+  expect((await client.listTools()).tools).toHaveLength(2);
+  const waiting = client.callTool({ name: 'wait' });
+  const running = async () => (await limiter.getRateLimitStatus({ principal, limit: 'running' }))[0]?.used;
+  await expect.poll(running).toBe(1);
+  gate.resolve();
+  expect(await waiting).toMatchObject({ content: [] });
+  await expect.poll(running).toBe(0);
+  await client.close();
+  expect(server.isConnected()).toBe(false);
 });
 
 it('counts a call in progress until it is answered, cancelled or the connection is closed', async () => {
