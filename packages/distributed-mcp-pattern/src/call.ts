@@ -23,8 +23,8 @@ export class NoNode extends Error {}
 
 /** Whether another node may be asked: this one did not take the request, or nobody knows. */
 export function isRetryable(error: unknown): boolean {
-  if (error instanceof TransportFailure) return !isPushback(error);
-  return isRpcError(error) && error.code === 'unavailable';
+  if (isPushback(error)) return false;
+  return error instanceof TransportFailure || (isRpcError(error) && error.code === 'unavailable');
 }
 
 /** The node had its time for this attempt. */
@@ -46,8 +46,8 @@ export function repetitionOf(error: unknown): 'free' | 'patient' | 'strict' {
 }
 
 /** "Too many requests" is for who sent them: no failure of the node, and no reason to burden another one. */
-export function isPushback(error: unknown): error is TransportFailure {
-  return error instanceof TransportFailure && error.status === 429;
+export function isPushback(error: unknown): boolean {
+  return error instanceof TransportFailure ? error.status === 429 : isRpcError(error) && error.code === 'rate_limited';
 }
 
 /** An error answer of the node is an answer, except one that says it takes no requests. */

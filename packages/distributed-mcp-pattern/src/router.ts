@@ -104,8 +104,7 @@ export class Router {
       } catch (error) {
         if (call.signal.aborted) throw this.#ended(call);
         if (error instanceof NoNode) break;
-        if (isPushback(error)) throw new RpcError('rate_limited', 'The upstream service takes no more requests for now', { cause: error });
-        if (!isRetryable(error)) throw error;
+        if (!isRetryable(error)) throw asAnswer(error);
         if (error instanceof TransportFailure && error.delivery === 'unknown' && !(await this.#isRepeatable(call))) {
           throw new RpcError('ambiguous_outcome', 'The connection was lost during the call; it may or may not have been carried out', {
             cause: error,
@@ -149,7 +148,7 @@ export class Router {
             running -= 1;
             if (!(error instanceof NoNode)) failure = error;
             // While the other one may still answer, this failure is no news.
-            if (running > 0 && (error instanceof NoNode || isRetryable(error))) return;
+            if (running > 0 && (error instanceof NoNode || isRetryable(error) || isPushback(error))) return;
             end();
             reject(failure ?? error);
           },
@@ -213,6 +212,12 @@ export class Router {
       ...(cause === undefined ? {} : { cause, auditReason: cause instanceof Error ? cause.message : String(cause) }),
     });
   }
+}
+
+/** A node's answer as it came, or the one that its bare HTTP status 429 stands for. */
+function asAnswer(error: unknown): unknown {
+  if (!(error instanceof TransportFailure)) return error;
+  return new RpcError('rate_limited', 'The upstream service takes no more requests for now', { cause: error });
 }
 
 /** Names the caller for strategies that keep one on a node. Callers nobody vouched for have nothing in common. */

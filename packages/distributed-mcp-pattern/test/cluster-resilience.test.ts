@@ -424,6 +424,40 @@ describe('hedging', () => {
     expect(await second).toBe('b');
   });
 
+  it('tells of the progress of one request only', async () => {
+    const { cluster, nodes, clock } = await setUp({ hedgingConfig });
+    const told: unknown[] = [];
+    const listening: string[] = [];
+    for (const id of ['a', 'b']) {
+      nodes.of(id).answer = ({ onProgress }) => {
+        if (onProgress !== undefined) listening.push(id);
+        onProgress?.({ progress: 1 });
+        return id === 'a' ? never() : text('b');
+      };
+    }
+    const context = testContext({ notify: async (_method, params) => void told.push(params) });
+    const params = { uri: 'x:y', _meta: { progressToken: 7 } };
+    const outcome = cluster.route('resources/read', params, { preferredNode: 'a', context });
+    await clock.advance(50);
+    expect(served(await outcome)).toBe('b');
+    expect(listening).toEqual(['a']);
+    expect(told).toEqual([{ progress: 1, progressToken: 7 }]);
+  });
+
+  it.each([
+    ['JSON-RPC', () => Promise.reject(new RpcError('rate_limited', 'slow down'))],
+    ['HTTP', refusing],
+  ])('goes on with the first request when the second one was one too many (%s)', async (_how, tooMany) => {
+    const { cluster, nodes, clock } = await setUp({ hedgingConfig });
+    const first = held('a');
+    nodes.of('a').answer = first.answer;
+    nodes.of('b').answer = tooMany;
+    const outcome = read(cluster, { preferredNode: 'a' });
+    await clock.advance(50);
+    first.release();
+    expect(await outcome).toBe('a');
+  });
+
   it('takes an error answer for an answer', async () => {
     const { cluster, nodes, clock } = await setUp({ hedgingConfig });
     nodes.of('a').answer = never;
