@@ -225,6 +225,9 @@ const ConfigSchema = z.strictObject({
   onError: fn<(error: Error) => void>().optional(),
 });
 
+/** Of requests that are given none. */
+export const NO_OPTIONS: RequestOptions = Object.freeze({});
+
 const RequestOptionsSchema = z.object({
   priority: z.int().min(-100).max(100).optional(),
   fairnessKey: z.string().optional(),
@@ -271,7 +274,8 @@ export function resolveConfig(config: MCPClientConfig): ResolvedConfig {
 
 /** @throws ConfigurationError naming the option and the value it does not accept. */
 export function checkRequestOptions(options: RequestOptions): void {
-  parse(RequestOptionsSchema, options, 'options');
+  // The most common request has none.
+  if (options !== NO_OPTIONS) parse(RequestOptionsSchema, options, 'options');
 }
 
 function checkUrl(option: string, text: string, protocols: readonly string[], allowInsecure: boolean): URL {

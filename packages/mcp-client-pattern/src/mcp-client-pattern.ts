@@ -3,7 +3,14 @@ import { backoffDelay } from './backoff.js';
 import { type BatchItem, type BatchResult, runBatch } from './batch.js';
 import { CacheStore } from './cache-store.js';
 import { CachedRequests } from './cached-requests.js';
-import { checkRequestOptions, type MCPClientConfig, type RequestOptions, type ResolvedConfig, resolveConfig } from './config.js';
+import {
+  checkRequestOptions,
+  type MCPClientConfig,
+  NO_OPTIONS,
+  type RequestOptions,
+  type ResolvedConfig,
+  resolveConfig,
+} from './config.js';
 import type { Connection } from './connection.js';
 import { ConnectionManager, type ConnectionState } from './connection-manager.js';
 import { networkConnectors } from './connectors.js';
@@ -177,7 +184,7 @@ export class MCPClientPattern extends TypedRequests {
    * is full or the client has given up connecting; `unauthenticated`; AmbiguousOutcomeError when it was sent, no
    * answer came and it may not be repeated; or the server's error, its number in `jsonRpcCode`.
    */
-  async request(method: string, params: JsonObject = {}, options: RequestOptions = {}): Promise<RpcResult> {
+  async request(method: string, params: JsonObject = {}, options: RequestOptions = NO_OPTIONS): Promise<RpcResult> {
     checkRequestOptions(options);
     this.#calls.started();
     try {

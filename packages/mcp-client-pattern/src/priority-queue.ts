@@ -66,6 +66,13 @@ export class PriorityQueue<T> {
 
   /** @param priority - any finite number; each one in use is a level. */
   push(value: T, priority = 0, fairnessKey = ''): QueueEntry<T> {
+    const entry = this.place(value, priority, fairnessKey);
+    this.#insert(entry as Slot<T>, ++this.#turns);
+    return entry;
+  }
+
+  /** The place a value has from now on, without its waiting there: for `putBack`. */
+  place(value: T, priority: number, fairnessKey: string): QueueEntry<T> {
     this.#latest = Math.max(this.#latest, this.#now());
     const slot: Slot<T> = {
       value,
@@ -76,7 +83,6 @@ export class PriorityQueue<T> {
       lane: undefined,
       node: undefined,
     };
-    this.#insert(slot, ++this.#turns);
     return slot;
   }
 

@@ -72,7 +72,8 @@ interface Job {
   entry: QueueEntry<Job> | undefined;
   /** Epoch milliseconds after which nobody waits for it; Infinity: not known here. */
   readonly deadline: number;
-  readonly abort: AbortController;
+  /** Ends the sending, once it is sent. */
+  abort: AbortController | undefined;
   settle(outcome: Delivery | { error: Error }): void;
   state: 'queued' | 'sent' | 'pausing' | 'settled';
   /** Ends the pause before a retry. */
@@ -119,7 +120,6 @@ export class RequestScheduler {
     }
     const { clock, retries } = this.#options;
     const { method, signal, timeoutMs } = request;
-    const abort = new AbortController();
     const settle: Job['settle'] = (outcome) => {
       if (job.state === 'settled') return;
       this.#leave(job);
@@ -130,7 +130,7 @@ export class RequestScheduler {
       if ('answer' in outcome) return resolve(outcome);
       if (outcome.error instanceof AmbiguousOutcomeError) this.#options.route.ambiguous(outcome.error);
       reject(outcome.error);
-      abort.abort(outcome.error);
+      job.abort?.abort(outcome.error);
     };
     const onAbort = () => {
       const data = { sent: job.attempts > 0 };
@@ -142,7 +142,7 @@ export class RequestScheduler {
       request,
       entry: undefined,
       deadline: timeoutMs === undefined ? Number.POSITIVE_INFINITY : clock.now() + timeoutMs,
-      abort,
+      abort: undefined,
       settle,
       state: 'queued',
       cancelPause: () => {},
@@ -152,22 +152,28 @@ export class RequestScheduler {
     };
     retries.noteRequest();
     this.#jobs.add(job);
-    job.entry = this.#queue.push(job, request.priority, request.fairnessKey);
-    this.pump();
+    const { priority, fairnessKey } = request;
+    const connection = this.#mustWait() || this.#queue.size > 0 ? undefined : this.#options.route.connection();
+    if (connection === undefined) {
+      job.entry = this.#queue.push(job, priority, fairnessKey);
+      this.pump();
+    } else {
+      job.entry = this.#queue.place(job, priority, fairnessKey);
+      this.#take(job, connection);
+    }
     return promise;
   }
 
   /** Sends what can be sent now; fails what waits in vain. Call it whenever the route has changed. */
   pump(): void {
-    const { clock, maxConcurrent, route } = this.#options;
+    const { maxConcurrent, route } = this.#options;
     const refusal = this.#queue.size > 0 ? route.refusal() : undefined;
     while (this.#queue.size > 0) {
       const connection = route.connection();
       if (refusal === undefined && (connection === undefined || this.#active >= maxConcurrent)) return;
       const job = (this.#queue.pop() as QueueEntry<Job>).value;
       if (refusal !== undefined) job.settle({ error: refusal });
-      else if (clock.now() + route.fastestAnswerMs() > job.deadline) this.#timedOut(job);
-      else void this.#send(job, connection as Connection);
+      else this.#take(job, connection as Connection);
     }
   }
 
@@ -177,12 +183,23 @@ export class RequestScheduler {
   }
 
   #refusalFor({ method, signal }: ScheduledRequest): RpcError | undefined {
-    const { queueLimit, maxConcurrent, route } = this.#options;
+    const { queueLimit, route } = this.#options;
     if (signal?.aborted) return new RpcError('cancelled', `${method} was cancelled`, { data: { sent: false }, cause: signal.reason });
-    const mustWait = route.connection() === undefined || this.#active >= maxConcurrent;
-    if (!mustWait || this.queued < queueLimit) return undefined;
+    if (!this.#mustWait() || this.queued < queueLimit) return undefined;
     route.queueFull(method);
     return new RpcError('unavailable', `The request queue is full (queueLimit ${queueLimit})`, { data: { queueLimit } });
+  }
+
+  #mustWait(): boolean {
+    const { maxConcurrent, route } = this.#options;
+    return route.connection() === undefined || this.#active >= maxConcurrent;
+  }
+
+  /** It is the job's turn. */
+  #take(job: Job, connection: Connection): void {
+    const { clock, route } = this.#options;
+    if (clock.now() + route.fastestAnswerMs() > job.deadline) this.#timedOut(job);
+    else void this.#send(job, connection);
   }
 
   /** Takes the job out of where it waits. */
@@ -211,6 +228,7 @@ export class RequestScheduler {
     this.#active += 1;
     job.state = 'sent';
     job.attempts += 1;
+    job.abort = new AbortController();
     route.sent();
     try {
       const answer = await connection.request(method, params, { signal: job.abort.signal, onProgress });

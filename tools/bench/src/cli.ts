@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Benchmark } from './benchmark.ts';
 import { chart } from './chart.ts';
+import { benchClient } from './client/client-bench.ts';
 import { CONTENDERS } from './contenders.ts';
 import { parseOptions, USAGE } from './options.ts';
 import { benchPickCost } from './pick-cost.ts';
@@ -16,6 +17,10 @@ const IDS = CONTENDERS.map(({ id }) => id);
 
 async function main(args: readonly string[]): Promise<number> {
   if (args[0] === 'balance') return benchPickCost(args.slice(1), progressOn(process.stderr));
+  if (args[0] === 'client') {
+    await benchClient(args.slice(1));
+    return 0;
+  }
   const options = parseOptions(args, IDS, DOCS);
   if (options === undefined) {
     console.log(USAGE.replace('IDS', IDS.join(', ')));
