@@ -58,11 +58,17 @@ describe('the latency average', () => {
     expect(average.value).toBeCloseTo(10 + 490 / Math.E);
   });
 
-  it('is not lowered by requests that fail fast', () => {
-    const average = new LatencyAverage({ clock: new ManualClock(0) });
+  it('is not lowered by requests that fail fast', async () => {
+    const clock = new ManualClock(0);
+    const average = new LatencyAverage({ clock, decayMs: 1_000_000 });
     average.observe(100);
+    await clock.advance(1_000);
+    const before = average.value;
     average.observeFailure(1);
-    expect(average.value).toBe(100);
+    await clock.advance(100_000);
+    // Fading from where it was, and not from a time that was observed since.
+    expect(average.value).toBeCloseTo(100 * Math.exp(-0.101), 10);
+    expect(average.value).toBeLessThan(before!);
     average.observeFailure(300);
     expect(average.value).toBe(300);
   });

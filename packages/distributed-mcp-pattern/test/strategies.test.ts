@@ -438,6 +438,7 @@ describe('a reduced share', () => {
       nodes[2]!.share = share;
       const now = picker.picker(nodes);
       const back = new Set(home.flatMap((id, turn) => (id === 'n2' && pick(now, sessionNumber(turn)) === 'n2' ? [turn] : [])));
+      expect(Math.abs(back.size / home.filter((id) => id === 'n2').length - share)).toBeLessThan(0.1);
       expect([...before].every((turn) => back.has(turn))).toBe(true);
       // Who belongs elsewhere stays there.
       for (const [turn, id] of home.entries()) if (id !== 'n2') expect(pick(now, sessionNumber(turn))).toBe(id);
