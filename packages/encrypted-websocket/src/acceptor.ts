@@ -88,10 +88,11 @@ export class Acceptor {
     }, options.handshakeTimeoutMs);
     const isFull = this.#options.activeConnections() + this.#pending.size >= options.maxConnections || host.hasCapacity?.() === false;
     this.#enter(socket);
-    socket.once('close', () => {
+    const leave = () => {
       cancelTimeout();
       this.#pending.delete(socket);
-    });
+    };
+    socket.once('close', leave);
     const state = { auditedByHost: false };
     try {
       if (guarded) guard.check(request.headers);
@@ -121,8 +122,9 @@ export class Acceptor {
       }
       if (opened === undefined) return;
       const channel = greeting?.welcome(sessionId);
-      cancelTimeout();
-      this.#pending.delete(socket);
+      leave();
+      // Else it would keep what the handshake was made of for as long as the connection lasts.
+      socket.off('close', leave);
       const secure = 'encrypted' in request.socket;
       this.#options.onAccepted({ socket: opened, principal, sessionId, remoteAddress, secure, channel });
     } catch (error) {
