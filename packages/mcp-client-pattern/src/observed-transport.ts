@@ -85,6 +85,11 @@ export class ObservedTransport implements Transport {
     for (const [id, owner] of this.#unanswered) if (owner === flight) this.#unanswered.delete(id);
   }
 
+  /** No response can come any longer. */
+  loseAll(error: Error): void {
+    for (const flight of this.#flights.values()) flight.lose(error);
+  }
+
   start(): Promise<void> {
     return this.#inner.start();
   }

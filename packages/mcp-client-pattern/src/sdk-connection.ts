@@ -96,9 +96,6 @@ class SdkConnection implements Connection {
   readonly closed: Promise<Error | undefined>;
   readonly #parts: Parts;
   readonly #ended = new AbortController();
-  /** Rejects when the server is given up for dead. */
-  readonly #dead = new Deferred<never>();
-  #deathError: Error | undefined;
   #inFlight = 0;
   #retiring = false;
 
@@ -106,7 +103,6 @@ class SdkConnection implements Connection {
     this.#parts = parts;
     const { promise, resolve } = new Deferred<Error | undefined>();
     this.closed = promise;
-    this.#dead.promise.catch(() => {});
     parts.client.onclose = () => {
       this.#ended.abort();
       resolve(parts.facts().closeError);
@@ -133,11 +129,10 @@ class SdkConnection implements Connection {
     const flight = this.#parts.observed.track();
     this.#inFlight += 1;
     try {
-      const result = await Promise.race([this.#send(method, params, flight, options), flight.lost, this.#dead.promise]);
+      const result = await Promise.race([this.#send(method, params, flight, options), flight.lost]);
       return { result, interactive: flight.interactive, era: this.era };
     } catch (error) {
-      if (error === this.#deathError) throw new ConnectionLostError(messageOf(error), flight.sent, error);
-      if (error === flight.lostBy) throw new ConnectionLostError(messageOf(error), true, error);
+      if (error === flight.lostBy) throw new ConnectionLostError(messageOf(error), flight.sent, error);
       const failure = readRequestError(error, flight, this.#parts.observed.sessionId);
       if (!(failure instanceof ConnectionLostError) || !failure.maybeDelivered || this.#parts.observed.hasPerRequestStream) throw failure;
       // A channel that cannot send is ending; how it ends tells more.
@@ -157,10 +152,8 @@ class SdkConnection implements Connection {
 
   async close(dead = false): Promise<void> {
     if (this.#ended.signal.aborted) return;
-    if (dead) {
-      this.#deathError = new Error('The server does not answer any longer');
-      this.#dead.reject(this.#deathError);
-    } else await this.#endSession();
+    if (dead) this.#parts.observed.loseAll(new Error('The server does not answer any longer'));
+    else await this.#endSession();
     await this.#parts.client.close().catch((error: unknown) => this.#parts.events.onError(error as Error));
   }
 
