@@ -40,6 +40,8 @@ async function stop(): Promise<void> {
 }
 
 await server.start();
+// It may be gone already, and then no 'disconnect' comes.
+if (process.send !== undefined && !process.connected) await stop();
 process.on('SIGTERM', () => void stop());
 // The process that started this one is gone: nobody will route to this node any more.
 process.on('disconnect', () => void stop());

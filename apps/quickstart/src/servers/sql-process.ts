@@ -54,7 +54,7 @@ export class SqlProcess {
   }
 
   async #run(statement: SqlStatement): Promise<SqlOutcome> {
-    const child = (this.#child ??= fork(RUNNER, [this.#file], {
+    const child = (this.#child ??= fork(RUNNER, [this.#file, String(process.pid)], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       execArgv: ['--disable-warning=ExperimentalWarning', '--max-old-space-size=128'],
     }));

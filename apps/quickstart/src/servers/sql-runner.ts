@@ -1,4 +1,5 @@
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { constants, DatabaseSync, type StatementSync } from 'node:sqlite';
+import { Worker } from 'node:worker_threads';
 import { type SqlOutcome, SqlStatement } from './sql-statement.js';
 
 /** The program of the process that `SqlProcess` starts: runs the statements it is sent, one after the other. */
@@ -14,17 +15,29 @@ const STATEMENTS = {
   write: { pattern: /^\s*(insert|update|delete|with)\b/i, refusal: 'Only INSERT, UPDATE and DELETE are possible here' },
 };
 
-const file = process.argv[2] as string;
+const [, , file, parentPid] = process.argv as [string, string, string, string];
 const connections = {
   read: new DatabaseSync(file, { readOnly: true, timeout: 1_000 }),
   write: new DatabaseSync(file, { timeout: 1_000 }),
 };
+
+// PRAGMA is also to be had as a table (`pragma_database_list` tells where the file is).
+for (const connection of Object.values(connections)) {
+  connection.setAuthorizer((action) =>
+    action === constants.SQLITE_PRAGMA || action === constants.SQLITE_ATTACH ? constants.SQLITE_DENY : constants.SQLITE_OK,
+  );
+}
+
+// While a statement runs nothing else does here, so that a thread has to notice when nobody waits for it any more.
+new Worker(new URL('./parent-watch.js', import.meta.url), { workerData: Number(parentPid) }).unref();
 
 function outcomeOf({ access, sql, values }: SqlStatement): SqlOutcome {
   const { pattern, refusal } = STATEMENTS[access];
   if (!pattern.test(sql)) return { error: refusal };
   try {
     const statement = connections[access].prepare(sql);
+    // SQLite prepares the first statement and leaves the rest.
+    if (sql.slice(statement.sourceSQL.length).trim() !== '') return { error: 'One statement at a time: there is more after the first' };
     return access === 'read' ? rowsOf(statement, values) : { changes: Number(statement.run(...values).changes) };
   } catch (error) {
     // SQLite's own message helps whoever wrote the statement; it holds nothing but that statement's mistakes.
