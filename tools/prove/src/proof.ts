@@ -6,6 +6,8 @@ export interface Finding {
   readonly held: boolean;
   /** The one line to quote: what was counted and how often it held. */
   readonly figure: string;
+  /** What was found in full, printed before the figure. */
+  readonly table?: string;
   /** What broke first, for whoever has to mend it. */
   readonly details?: readonly string[];
 }
@@ -31,6 +33,7 @@ export async function main(proof: Proof): Promise<void> {
   }
   const finding = await proof.run(n, progressOn(process.stderr, proof.name, n));
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+  if (finding.table !== undefined) console.log(`${finding.table}\n`);
   for (const detail of finding.details ?? []) console.error(detail);
   console.log(`prove:${proof.name}: ${finding.figure}`);
   process.exitCode = finding.held ? 0 : 1;
