@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { isIP, type Socket } from 'node:net';
-import { type ConnectionOptions, checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls';
+import type { Socket } from 'node:net';
+import { checkServerIdentity } from 'node:tls';
 import { ConfigurationError, isRpcError, RpcError, type RpcErrorCode } from '@mcp-blocks/core';
 import { type ClientOptions, WebSocket } from 'ws';
 import { type BaseClientOptions, BaseClientTransport, type Dialling } from './base-client-transport.js';
@@ -74,6 +74,7 @@ export class WebSocketClientTransport extends BaseClientTransport {
       dial: (dialling) => dial(dialling, given),
       crypto: nodeCrypto,
       headers,
+      later: setImmediate,
       heartbeat: {
         intervalMs: checkDelay('heartbeatIntervalMs', options.heartbeatIntervalMs ?? 30_000),
         timeoutMs: checkDelay('heartbeatTimeoutMs', options.heartbeatTimeoutMs ?? 10_000),
@@ -93,16 +94,12 @@ function dial(dialling: Dialling, { tls, pins, deflate }: Given): () => void {
   const { url, protocol, token, headers, maxFrameBytes } = dialling;
   let network: Socket | undefined;
   let sessionId: string | undefined;
-  let connecting: TLSSocket | undefined;
   const socket = new WebSocket(url, protocol, {
     perMessageDeflate: deflate,
     followRedirects: false,
-    // SDK clients handle a notification a promise turn later but a response at once: two frames of one
-    // network read must not arrive in one turn, or the last progress is lost to the result behind it.
-    allowSynchronousEvents: false,
     maxPayload: maxFrameBytes,
     headers: { ...headers, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) },
-    ...(url.protocol === 'wss:' ? tlsOptions(tls, pins, (made) => (connecting = made)) : {}),
+    ...(url.protocol === 'wss:' ? tlsOptions(tls, pins) : {}),
   });
   socket.on('error', (cause) => {
     dialling.failed(isRpcError(cause) ? cause : new RpcError('unavailable', `No WebSocket connection to ${url.host}`, { cause }));
@@ -116,13 +113,10 @@ function dial(dialling: Dialling, { tls, pins, deflate }: Given): () => void {
     socket.removeAllListeners();
     dialling.opened(new NodeSocket(socket, network), sessionId);
   });
-  return () => {
-    connecting?.destroy();
-    socket.terminate();
-  };
+  return () => socket.terminate();
 }
 
-function tlsOptions({ ca, cert, key }: ClientTlsOptions, pins: CertificatePins | undefined, onConnecting: (socket: TLSSocket) => void) {
+function tlsOptions({ ca, cert, key }: ClientTlsOptions, pins: CertificatePins | undefined) {
   const options: ClientOptions = {
     // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED cannot undo it.
     rejectUnauthorized: true,
@@ -130,19 +124,9 @@ function tlsOptions({ ca, cert, key }: ClientTlsOptions, pins: CertificatePins |
     ...(ca === undefined ? {} : { ca: ca as string[] }),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
+    // Asked before anything of the request is written, which carries the credential.
     checkServerIdentity: ((hostname: string, certificate: Parameters<typeof checkServerIdentity>[1]) =>
       checkServerIdentity(hostname, certificate) ?? pins?.check(certificate.raw)) as never,
-    // The request, which carries the credential, is written once the server has been verified and not before.
-    createConnection: ((given: ConnectionOptions, done: (error: Error | null, socket?: TLSSocket) => void) => {
-      const { path: _ofTheRequest, host = '', ...rest } = given;
-      const made = connectTls({ ...rest, host, servername: isIP(host) === 0 ? host : '' });
-      onConnecting(made);
-      made.once('error', done);
-      made.once('secureConnect', () => {
-        made.off('error', done);
-        done(null, made);
-      });
-    }) as never,
   };
   return options;
 }
