@@ -121,7 +121,7 @@ export class Acceptor {
         this.#assertOpen();
       }
       if (opened === undefined) return;
-      const channel = greeting?.welcome(sessionId);
+      const channel = greeting?.welcome({ sessionId, maxMessageBytes: host.maxMessageBytes });
       leave();
       // Else it would keep what the handshake was made of for as long as the connection lasts.
       socket.off('close', leave);

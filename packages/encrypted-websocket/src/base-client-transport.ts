@@ -82,7 +82,7 @@ export class BaseClientTransport implements Transport {
   #closing = false;
   #abortHandshake: (() => void) | undefined;
   #transport: SocketTransport | undefined;
-  #channel: NoiseChannel | undefined;
+  #sealed: Sealed | undefined;
   #sessionId: string | undefined;
 
   /** @throws ConfigurationError for a URL that cannot be used, and for a value out of range. */
@@ -119,7 +119,7 @@ export class BaseClientTransport implements Transport {
   /** What is true of the connection; `undefined` while there is none. */
   getSessionInfo(): SessionInfo | undefined {
     if (this.#transport === undefined || this.#transport.closeCode !== undefined) return undefined;
-    return sessionInfo(this.#sessionId, this.#url.protocol === 'wss:', this.#channel);
+    return sessionInfo(this.#sessionId, this.#url.protocol === 'wss:', this.#sealed?.channel);
   }
 
   async start(): Promise<void> {
@@ -131,7 +131,8 @@ export class BaseClientTransport implements Transport {
   /**
    * Sends one message; resolves once at most `maxBufferedBytes` wait for the server to read.
    *
-   * @throws RpcError `unavailable` when the connection is, or gets, closed.
+   * @throws RpcError `unavailable` when the connection is, or gets, closed; with Noise `payload_too_large` for a
+   * message larger than the server has said to read, which is not sent.
    */
   async send(message: JSONRPCMessage): Promise<void> {
     if (this.#transport === undefined) throw new RpcError('unavailable', 'The WebSocket is not open');
@@ -176,10 +177,10 @@ export class BaseClientTransport implements Transport {
       const dial = (token: string | undefined) => {
         if (settled) return;
         if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) throw new TypeError('The token holds what no header can');
-        const open = (socket: ChannelSocket, sessionId: string | undefined, channel?: NoiseChannel) =>
+        const open = (socket: ChannelSocket, sessionId: string | undefined, sealed?: Sealed) =>
           settle(() => {
             this.#sessionId = sessionId;
-            this.#channel = channel;
+            this.#sealed = sealed;
             // At once: what came with the handshake's last bytes is delivered before any promise runs.
             this.#attach(socket);
             resolve();
@@ -201,7 +202,7 @@ export class BaseClientTransport implements Transport {
           maxFrameBytes: frameBytesOf(this.#limits.maxMessageBytes),
           opened: (socket) => {
             const greeting = new ClientGreeting(socket, endpoint, hello, {
-              welcomed: (channel, sessionId) => open(socket, sessionId, channel),
+              welcomed: (channel, { sessionId, maxMessageBytes }) => open(socket, sessionId, { channel, maxSentBytes: maxMessageBytes }),
               failed: fail,
             });
             abort = () => greeting.abort();
@@ -220,7 +221,8 @@ export class BaseClientTransport implements Transport {
       socket,
       clock: this.#clock,
       traffic: this.#traffic,
-      channel: this.#channel,
+      channel: this.#sealed?.channel,
+      maxSentBytes: this.#sealed?.maxSentBytes,
       ...(heartbeat === undefined ? {} : { heartbeat }),
       ...this.#limits,
       onMalformed: (error) => this.onerror?.(error),
@@ -240,6 +242,12 @@ export class BaseClientTransport implements Transport {
     const { token } = this.#options;
     return typeof token === 'function' ? await token() : token;
   }
+}
+
+/** What a Noise handshake came to. */
+interface Sealed {
+  readonly channel: NoiseChannel;
+  readonly maxSentBytes: number | undefined;
 }
 
 function resolveLimits(options: BaseClientOptions) {

@@ -1,7 +1,7 @@
 import { RpcError } from '@mcp-blocks/core';
 import type { ChannelSocket, SocketEvents } from './channel-socket.js';
 import { CLOSE_CODES, toCloseError } from './close-codes.js';
-import { decodeWelcome } from './greetings.js';
+import { decodeWelcome, type Welcome } from './greetings.js';
 import type { NoiseChannel } from './noise/noise-channel.js';
 import type { NoiseEndpoint } from './noise/noise-endpoint.js';
 import type { HandshakeStep, NoiseHandshake } from './noise/noise-handshake.js';
@@ -9,7 +9,7 @@ import type { HandshakeStep, NoiseHandshake } from './noise/noise-handshake.js';
 /** What becomes of a {@link ClientGreeting}: one of both, once. */
 export interface ClientGreetingEvents {
   /** The server has welcomed this client. Frames that follow go to who takes the socket's events over in this call. */
-  welcomed(channel: NoiseChannel, sessionId: string | undefined): void;
+  welcomed(channel: NoiseChannel, welcome: Welcome): void;
   failed(error: RpcError): void;
 }
 

@@ -40,15 +40,25 @@ export function decodeHello(bytes: Uint8Array): ReadonlyMap<string, string> | un
   return valid ? new Map(entries as [string, string][]) : undefined;
 }
 
-/** The server's answer to a hello: it knows the client now, and calls the connection so. */
-export function encodeWelcome(sessionId: string): Uint8Array {
-  return encoder.encode(JSON.stringify({ sessionId }));
+/** The server's answer to a hello: it knows the client now. */
+export interface Welcome {
+  /** The server's name for the connection. */
+  readonly sessionId?: string;
+  /** Bytes of the largest message the server reads. Inside Noise it cannot say so later, by a close code of WebSocket's own. */
+  readonly maxMessageBytes?: number;
 }
 
-/** The server's name for the connection; `undefined` where it told none. */
-export function decodeWelcome(bytes: Uint8Array): string | undefined {
-  const sessionId = decodeObject(bytes)?.sessionId;
-  return typeof sessionId === 'string' && SESSION_ID.test(sessionId) ? sessionId : undefined;
+export function encodeWelcome(welcome: Required<Welcome>): Uint8Array {
+  return encoder.encode(JSON.stringify(welcome));
+}
+
+/** What a welcome tells, as far as it is understood. */
+export function decodeWelcome(bytes: Uint8Array): Welcome {
+  const { sessionId, maxMessageBytes } = decodeObject(bytes) ?? {};
+  return {
+    ...(typeof sessionId === 'string' && SESSION_ID.test(sessionId) ? { sessionId } : {}),
+    ...(typeof maxMessageBytes === 'number' && maxMessageBytes > 0 ? { maxMessageBytes } : {}),
+  };
 }
 
 function decodeObject(bytes: Uint8Array): JsonObject | undefined {

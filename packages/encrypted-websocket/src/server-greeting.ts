@@ -1,7 +1,7 @@
 import { RpcError } from '@mcp-blocks/core';
 import type { ChannelSocket, SocketEvents } from './channel-socket.js';
 import { CLOSE_CODES } from './close-codes.js';
-import { decodeHello, encodeWelcome } from './greetings.js';
+import { decodeHello, encodeWelcome, type Welcome } from './greetings.js';
 import type { NoiseChannel } from './noise/noise-channel.js';
 import type { NoiseEndpoint } from './noise/noise-endpoint.js';
 import type { NoiseHandshake } from './noise/noise-handshake.js';
@@ -88,10 +88,10 @@ export class ServerGreeting implements SocketEvents {
   }
 
   /** Welcomes the client. The channel and the socket are the caller's from here on. */
-  welcome(sessionId: string): NoiseChannel {
+  welcome(welcome: Required<Welcome>): NoiseChannel {
     this.#leave();
     const channel = this.#channel as NoiseChannel;
-    this.#socket.send(channel.seal(encodeWelcome(sessionId), 'welcome'));
+    this.#socket.send(channel.seal(encodeWelcome(welcome), 'welcome'));
     return channel;
   }
 

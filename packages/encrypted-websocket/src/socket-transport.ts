@@ -18,6 +18,8 @@ export interface SocketTransportOptions {
   readonly traffic: Traffic;
   /** The Noise channel in which messages are sealed. The transport owns it from here on. Absent: they go in plain text. */
   readonly channel?: NoiseChannel | undefined;
+  /** Bytes of the largest message the peer has said, inside the channel, to read. Absent: it did not say. */
+  readonly maxSentBytes?: number | undefined;
   /** Absent where the platform cannot ping. */
   readonly heartbeat?: { readonly intervalMs: number; readonly timeoutMs: number };
   readonly maxJsonDepth: number;
@@ -111,7 +113,7 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
     if (this.#closeCode !== undefined) throw gone();
   }
 
-  /** Sends without waiting for the peer to read. @throws as {@link send} does. */
+  /** Sends without waiting for the peer to read. @throws as {@link send} does, `payload_too_large` included. */
   write(message: object): void {
     if (this.#ending !== undefined || !this.#socket.isOpen) throw gone();
     this.#options.traffic.sent(this.#dispatch(JSON.stringify(message)));
@@ -205,9 +207,14 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
 
   /** Gives the length of the message. */
   #dispatch(text: string): number {
-    const { channel } = this.#options;
+    const { channel, maxSentBytes } = this.#options;
     if (channel === undefined) return this.#socket.send(text);
     const bytes = encoder.encode(text);
+    if (maxSentBytes !== undefined && bytes.byteLength > maxSentBytes) {
+      throw new RpcError('payload_too_large', `The message measures ${bytes.byteLength} bytes; the peer reads ${maxSentBytes}`, {
+        data: { maxBytes: maxSentBytes },
+      });
+    }
     this.#socket.send(channel.seal(bytes));
     return bytes.byteLength;
   }

@@ -113,18 +113,31 @@ describe('an open channel', () => {
     expect(host.audited).toMatchObject([{ reason: 'slow reader' }]);
   });
 
-  it('takes a message of exactly the limit, and no more', async () => {
+  it('takes a message of exactly the limit; a larger one the client does not send, and goes on', async () => {
     const { url, host } = await sealed(testHost({ maxMessageBytes: 200_000 }));
-    const { transport, received, closed } = open(url, { noise: clientNoise('NK') });
+    const { transport, received } = open(url, { noise: clientNoise('NK') });
     await transport.start();
     const text = modernRequest(1, 'tools/call', { name: 'echo', pad: '' });
-    const padded = (bytes: number) => JSON.parse(text.replace('"pad":""', `"pad":"${'x'.repeat(bytes - text.length)}"`));
+    const padded = (bytes: number) => JSON.parse(text.replace('"pad":""', `"pad":"${'é'.repeat((bytes - text.length) / 2)}"`));
     await transport.send(padded(200_000));
     await until(() => received.length === 1);
-    await transport.send(padded(200_001));
+    await expect(transport.send(padded(200_002))).rejects.toMatchObject({ code: 'payload_too_large', data: { maxBytes: 200_000 } });
+    await transport.send(padded(200_000));
+    await until(() => received.length === 2);
+    expect(host.active.count).toBe(1);
+  });
+
+  it('is ended by a frame over the limit, whoever sent it', async () => {
+    const { url, host } = await sealed(testHost({ maxMessageBytes: 200_000 }));
+    const proxy = await manInTheMiddle(url);
+    const { transport, closed } = open(proxy.url, { noise: clientNoise('NK') });
+    await transport.start();
+    proxy.pairs[0]?.upstream.send(Buffer.alloc(300_000));
     await closed;
+    // What the client sees of it nobody has sealed.
+    expect(transport.closeCode).toBe(CLOSE_CODES.abnormal);
     await until(() => host.audited.length === 1);
-    expect(host.audited[0]).toMatchObject({ type: 'ws.closed' });
+    expect(host.audited[0]).toMatchObject({ type: 'ws.closed', details: { closeCode: CLOSE_CODES.messageTooBig } });
   });
 });
 
