@@ -1,6 +1,7 @@
 import { isJsonObject, isRpcError, type RpcRequest } from '@mcp-blocks/core';
 import type { PickInfo } from './balancing/balancer.js';
 import type { NodeOutcome } from './cluster-node.js';
+import type { Deadline } from './deadline.js';
 import type { RouteOptions } from './router.js';
 import { TransportFailure } from './upstream/upstream.js';
 
@@ -14,6 +15,8 @@ export interface Call {
   readonly tried: Set<string>;
   /** Aborts when the caller is gone or the time is up. */
   readonly signal: AbortSignal;
+  /** Ends `signal` in time; it stands still while the caller is asked something. */
+  readonly deadline: Deadline;
   /** Requests with a node at this moment. */
   sending: number;
 }

@@ -1,9 +1,11 @@
-import { type Clock, isJsonObject, type JsonObject, type Principal, type RpcContext, type RpcResult } from '@mcp-blocks/core';
+import { type Clock, eraOf, isJsonObject, type JsonObject, type Principal, type RpcContext, type RpcResult } from '@mcp-blocks/core';
 import { type Call, NoNode, outcomeOf, requestedPauseMs, TryTimeout } from './call.js';
 import type { ClusterNode, NodeOutcome } from './cluster-node.js';
+import { Deadline } from './deadline.js';
 import type { CallCounter } from './metrics.js';
 import type { NodeSet } from './node-set.js';
 import type { ToolCatalog } from './tool-catalog.js';
+import type { UpstreamRequest } from './upstream/upstream.js';
 
 /** Why a request is sent: for the call itself, again, in parallel, or to learn about tools. */
 export type SendKind = 'first' | 'retry' | 'hedge' | 'lookup';
@@ -43,12 +45,11 @@ export class NodeSender {
     call.tried.add(node.id);
     if (kind === 'retry') counter.retries += 1;
     if (kind === 'hedge') counter.hedges += 1;
-    const tryEnd = new AbortController();
-    const cancelTryEnd = perTryTimeoutMs === undefined ? undefined : clock.setTimeout(() => tryEnd.abort(new TryIsUp()), perTryTimeoutMs);
+    const tryEnd = perTryTimeoutMs === undefined ? undefined : new Deadline(clock, perTryTimeoutMs, () => new TryIsUp());
     call.sending += 1;
     try {
-      const both = perTryTimeoutMs === undefined ? signal : AbortSignal.any([signal, tryEnd.signal]);
-      const result = await this.#request(node, call, kind, both);
+      const both = tryEnd === undefined ? signal : AbortSignal.any([signal, tryEnd.signal]);
+      const result = await this.#request(node, call, kind, both, tryEnd);
       finish('answered');
       catalog.learn(call.request.method, result);
       call.sending -= 1;
@@ -60,7 +61,7 @@ export class NodeSender {
         throw signal.reason;
       }
       call.sending -= 1;
-      if (tryEnd.signal.aborted) {
+      if (tryEnd?.signal.aborted) {
         finish('no-answer');
         throw new TryTimeout(perTryTimeoutMs as number);
       }
@@ -72,7 +73,7 @@ export class NodeSender {
       }
       throw error;
     } finally {
-      cancelTryEnd?.();
+      tryEnd?.end();
     }
   }
 
@@ -111,33 +112,72 @@ export class NodeSender {
     return this.#options.nodes.all.filter(({ bulkhead }) => !bulkhead.hasRoom).map(({ id }) => id);
   }
 
-  #request(node: ClusterNode, { request, options }: Call, kind: SendKind, signal: AbortSignal): Promise<RpcResult> {
+  #request(node: ClusterNode, call: Call, kind: SendKind, signal: AbortSignal, tryEnd: Deadline | undefined): Promise<RpcResult> {
+    const { request, options } = call;
     const { context } = options;
     const { catalog } = this.#options;
     const principal = context?.principal ?? principalOf(options.userId);
-    // Of two parallel requests only one tells of its progress.
-    const token = kind !== 'hedge' && isJsonObject(request.params._meta) ? request.params._meta.progressToken : undefined;
-    return node.pool.use(principal, signal, (upstream) =>
+    // Of two parallel requests only one tells of its progress, and asks.
+    const teller = kind === 'hedge' || kind === 'lookup' ? undefined : context;
+    const ask = teller === undefined ? undefined : questionsTo(teller, [call.deadline, tryEnd]);
+    const questions = ask === undefined ? undefined : askable(teller?.clientCapabilities);
+    return node.pool.use({ principal, questions }, signal, (upstream) =>
       upstream.request({
         method: request.method,
         params: request.params,
         signal,
         ...(context?.clientInfo === undefined ? {} : { clientInfo: context.clientInfo }),
         ...(context?.clientCapabilities === undefined ? {} : { clientCapabilities: context.clientCapabilities }),
-        ...(context === undefined || token === undefined ? {} : { onProgress: (progress) => forward(context, token, progress) }),
+        ...(teller === undefined ? {} : tellersOf(teller, request.params)),
+        ...(questions === undefined || ask === undefined ? {} : { ask }),
         ...(request.method === 'tools/call' ? inputSchemaOf(catalog.inputSchema(request.params.name)) : {}),
       }),
     );
   }
 }
 
-function principalOf(userId: string | undefined): Principal | undefined {
-  return userId === undefined ? undefined : { id: userId, authentication: 'cluster', roles: [], scopes: [] };
+/** What a client can declare that a server may ask for. */
+const ASKABLE = ['elicitation', 'sampling', 'roots'];
+
+/** As much of a client's capabilities as lets a server ask it something. */
+function askable(capabilities: JsonObject | undefined): JsonObject | undefined {
+  const entries = Object.entries(capabilities ?? {}).filter(([name]) => ASKABLE.includes(name));
+  return entries.length === 0 ? undefined : Object.fromEntries(entries);
 }
 
-function forward(context: RpcContext, progressToken: unknown, progress: JsonObject): void {
-  // A caller that is gone hears of nothing; its request ends by its signal.
-  context.notify('notifications/progress', { ...progress, progressToken: progressToken as string }).catch(() => {});
+/** The caller's time to answer is not the node's. */
+function questionsTo({ request }: RpcContext, deadlines: readonly (Deadline | undefined)[]): UpstreamRequest['ask'] {
+  if (request === undefined) return undefined;
+  return async (method, params) => {
+    const resume = deadlines.map((deadline) => deadline?.pause());
+    try {
+      return await request(method, params);
+    } finally {
+      for (const go of resume) go?.();
+    }
+  };
+}
+
+/** What the caller wants to be told before the result. */
+function tellersOf(context: RpcContext, { _meta: meta }: JsonObject): Pick<UpstreamRequest, 'logLevel' | 'onNotification' | 'onProgress'> {
+  const tell = (method: string, params: JsonObject) => {
+    // A caller that is gone hears of nothing; its request ends by its signal.
+    context.notify(method, params).catch(() => {});
+  };
+  const token = isJsonObject(meta) ? meta.progressToken : undefined;
+  // In the legacy era the level belongs to the session, and the listener filters by it.
+  const logLevel = eraOf(context.protocolVersion) === 'legacy' ? 'debug' : context.logLevel;
+  return {
+    onNotification: tell,
+    ...(logLevel === undefined ? {} : { logLevel }),
+    ...(token === undefined
+      ? {}
+      : { onProgress: (progress) => tell('notifications/progress', { ...progress, progressToken: token as string }) }),
+  };
+}
+
+function principalOf(userId: string | undefined): Principal | undefined {
+  return userId === undefined ? undefined : { id: userId, authentication: 'cluster', roles: [], scopes: [] };
 }
 
 function inputSchemaOf(inputSchema: JsonObject | undefined) {

@@ -1,5 +1,6 @@
 import { type Clock, principalKey, type Random, type RpcContext, RpcError, type RpcRequest, type RpcResult, sleep } from '@mcp-blocks/core';
 import { type Call, isPushback, isRetryable, NoNode, pickInfoOf, repetitionOf } from './call.js';
+import { Deadline } from './deadline.js';
 import type { CallCounter } from './metrics.js';
 import { NodeSender, TimeIsUp } from './node-sender.js';
 import type { NodeSet } from './node-set.js';
@@ -66,19 +67,26 @@ export class Router {
   async route(request: RpcRequest, options: RouteOptions): Promise<RpcResult> {
     const { clock, counter, requestTimeoutMs } = this.#options;
     const startedAt = clock.now();
-    const deadline = new AbortController();
-    const cancelDeadline = clock.setTimeout(() => deadline.abort(new TimeIsUp()), requestTimeoutMs);
+    const deadline = new Deadline(clock, requestTimeoutMs, () => new TimeIsUp());
     const signals = [deadline.signal, options.signal, options.context?.signal].filter((signal) => signal !== undefined);
     const leave = this.#budget.enter();
     counter.total += 1;
     let succeeded = false;
     try {
       const info = pickInfoOf(request, callerOf(options), options.sessionId ?? options.context?.sessionId);
-      const result = await this.#attempt({ request, options, info, tried: new Set(), signal: AbortSignal.any(signals), sending: 0 });
+      const result = await this.#attempt({
+        request,
+        options,
+        info,
+        tried: new Set(),
+        signal: AbortSignal.any(signals),
+        deadline,
+        sending: 0,
+      });
       succeeded = true;
       return result;
     } finally {
-      cancelDeadline();
+      deadline.end();
       leave();
       counter.finish(startedAt, succeeded);
     }
@@ -171,7 +179,7 @@ export class Router {
   }
 
   /** Asks for the list of tools when a call fails on a tool that none has named yet. */
-  async #isRepeatable({ request, options, tried, signal }: Call): Promise<boolean> {
+  async #isRepeatable({ request, options, tried, signal, deadline }: Call): Promise<boolean> {
     const known = this.catalog.isRepeatable(request);
     if (known !== undefined) return known;
     let cursor: unknown;
@@ -179,7 +187,15 @@ export class Router {
       const list: RpcRequest = { method: 'tools/list', params: typeof cursor === 'string' ? { cursor } : {} };
       const info = pickInfoOf(list, callerOf(options), undefined);
       try {
-        const call: Call = { request: list, options: withoutPreference(options), info, tried: new Set(tried), signal, sending: 0 };
+        const call: Call = {
+          request: list,
+          options: withoutPreference(options),
+          info,
+          tried: new Set(tried),
+          signal,
+          deadline,
+          sending: 0,
+        };
         cursor = (await this.#sender.send(call, 'lookup')).nextCursor;
       } catch {
         return false;

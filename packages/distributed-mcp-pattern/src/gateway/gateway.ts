@@ -14,12 +14,19 @@ import {
 } from '@mcp-blocks/core';
 import type { DirectoryEntry } from './directory.js';
 import { FederatedLists, type GatewaySource, type ListMethod } from './federated-lists.js';
+import { OpenCalls, type OpenCallsOptions } from './open-calls.js';
 import type { GatewayProblem } from './problems.js';
 import { mayMatch } from './template-match.js';
 
+/** A gateway: a service that owns the calls which wait for their callers' answers. */
+export interface Gateway extends RpcService {
+  /** Ends those calls. The services stay as they are. Idempotent. */
+  close(): Promise<void>;
+}
+
 /** Options of {@link createGateway}. */
 export interface GatewayOptions {
-  /** How the gateway presents itself. Its capabilities are tools, resources, prompts and completions. */
+  /** How the gateway presents itself. Its capabilities are tools, resources, prompts, completions and logging. */
   readonly info: Omit<ServiceInfo, 'capabilities'>;
   /** The services by name, in order of precedence. Names are letters, digits and `-`. */
   readonly services: Readonly<Record<string, GatewaySource>>;
@@ -33,6 +40,8 @@ export interface GatewayOptions {
   readonly listTtlMs?: number;
   /** How long a list waits for a service before it goes without, in milliseconds; 1 or more. Default: 5,000. */
   readonly listTimeoutMs?: number;
+  /** Bounds of calls in which a legacy server waits for what a modern caller answers. */
+  readonly openCalls?: OpenCallsOptions;
   /** Told of what is left out of answers. */
   readonly onProblem?: (problem: GatewayProblem) => void;
   readonly clock?: Clock;
@@ -46,17 +55,19 @@ export interface GatewayOptions {
  *
  * @throws ConfigurationError for an option that is wrong.
  */
-export function createGateway(options: GatewayOptions): RpcService {
-  const gateway = new Gateway(options);
+export function createGateway(options: GatewayOptions): Gateway {
+  const gateway = new FederatedService(options);
   return {
-    info: { ...options.info, capabilities: { tools: {}, resources: {}, prompts: {}, completions: {} } },
+    info: { ...options.info, capabilities: { tools: {}, resources: {}, prompts: {}, completions: {}, logging: {} } },
     handler: (request, context) => gateway.handle(request, context),
     toolInputSchema: (name) => gateway.lists.known('tools/list', name)?.inputSchema,
+    close: async () => gateway.openCalls.close(),
   };
 }
 
-class Gateway {
+class FederatedService {
   readonly lists: FederatedLists;
+  readonly openCalls: OpenCalls;
   readonly #services: ReadonlyMap<string, GatewaySource>;
 
   constructor({
@@ -64,6 +75,7 @@ class Gateway {
     collision = 'refuse',
     listTtlMs = 1_000,
     listTimeoutMs = 5_000,
+    openCalls = {},
     onProblem = () => {},
     clock = systemClock,
   }: GatewayOptions) {
@@ -77,10 +89,15 @@ class Gateway {
     }
     if (!(listTtlMs >= 0)) throw new ConfigurationError('listTtlMs', `expected 0 or more, got ${listTtlMs}`);
     if (!(listTimeoutMs >= 1)) throw new ConfigurationError('listTimeoutMs', `expected 1 or more, got ${listTimeoutMs}`);
+    this.openCalls = new OpenCalls(openCalls, clock);
     this.lists = new FederatedLists({ services: this.#services, collision, ttlMs: listTtlMs, timeoutMs: listTimeoutMs, clock, onProblem });
   }
 
-  async handle({ method, params }: RpcRequest, context: RpcContext): Promise<RpcResult> {
+  handle(request: RpcRequest, context: RpcContext): Promise<RpcResult> {
+    return this.openCalls.run(request, context, (own) => this.#handle(request, own));
+  }
+
+  async #handle({ method, params }: RpcRequest, context: RpcContext): Promise<RpcResult> {
     switch (method) {
       case 'tools/list':
       case 'prompts/list':

@@ -1,4 +1,13 @@
-import { type CancelTimer, type Clock, isRpcError, type Principal, RpcError, type ServiceNode } from '@mcp-blocks/core';
+import {
+  type CancelTimer,
+  type Clock,
+  canonicalJson,
+  isRpcError,
+  type JsonObject,
+  type Principal,
+  RpcError,
+  type ServiceNode,
+} from '@mcp-blocks/core';
 import { abortable } from '../abortable.js';
 import { identityKey } from './identity.js';
 import { type Connect, TransportFailure, type Upstream } from './upstream.js';
@@ -26,6 +35,13 @@ export interface ConnectionPoolOptions {
   readonly clock: Clock;
 }
 
+/** For whom a connection is used. */
+export interface PoolUser {
+  readonly principal: Principal | undefined;
+  /** What the caller can be asked for, in the words of the legacy handshake. Absent: nothing. */
+  readonly questions?: JsonObject | undefined;
+}
+
 interface Entry {
   readonly upstream: Promise<Upstream>;
   opened?: Upstream;
@@ -38,7 +54,11 @@ interface Entry {
 /** Idle connections kept per node; the one unused for longest goes first. */
 const MAX_IDLE = 256;
 
-/** The connections to one node: one per identity, opened when needed, closed when idle, expired or broken. */
+/**
+ * The connections to one node: one per identity and what its callers can be asked for, opened when needed,
+ * closed when idle, expired or broken. Where a node cannot say which call it asks for (`onePerCall`), such
+ * calls have connections of their own, as many as there are calls at a time.
+ */
 export class ConnectionPool {
   readonly #options: ConnectionPoolOptions;
   readonly #entries = new Map<string, Entry>();
@@ -54,19 +74,24 @@ export class ConnectionPool {
   }
 
   /**
-   * Runs `use` on the principal's connection. Rejects with what connecting or `use` rejects with. When the
+   * Runs `use` on the user's connection. Rejects with what connecting or `use` rejects with. When the
    * node does not accept the credentials of a connection kept from before, `use` runs again on a new one.
    */
-  async use<T>(principal: Principal | undefined, signal: AbortSignal, use: (upstream: Upstream) => Promise<T>): Promise<T> {
-    // Without credentials of their own, all callers look the same to the node.
-    const key = this.#options.credentials === undefined ? '' : identityKey(principal);
-    const kept = this.#live(key);
-    if (kept === undefined) return this.#useEntry(key, this.#open(key, principal), signal, use);
-    try {
-      return await this.#useEntry(key, kept, signal, use);
-    } catch (error) {
-      if (!isRefusal(error) || this.#options.credentials === undefined) throw error;
-      return this.#useEntry(key, this.#live(key) ?? this.#open(key, principal), signal, use);
+  async use<T>(user: PoolUser, signal: AbortSignal, use: (upstream: Upstream) => Promise<T>): Promise<T> {
+    const base = this.#keyOf(user);
+    for (let place = 0; ; place += 1) {
+      const key = place === 0 ? base : `${base} ${place}`;
+      const kept = this.#live(key);
+      const entry = kept ?? this.#open(key, user);
+      // Others may wait for the same connection to open; whether they can share it is known afterwards.
+      if (user.questions !== undefined && entry.users > 0 && entry.opened === undefined) await this.#opened(entry, signal);
+      if (user.questions !== undefined && entry.users > 0 && entry.opened?.onePerCall === true) continue;
+      try {
+        return await this.#useEntry(key, entry, signal, use);
+      } catch (error) {
+        if (kept === undefined || !isRefusal(error) || this.#options.credentials === undefined) throw error;
+        return this.#useEntry(key, this.#live(key) ?? this.#open(key, user), signal, use);
+      }
     }
   }
 
@@ -78,6 +103,20 @@ export class ConnectionPool {
       this.#end(entry);
     }
     await Promise.all(this.#closing);
+  }
+
+  #keyOf({ principal, questions }: PoolUser): string {
+    // Without credentials of their own, all callers look the same to the node.
+    const identity = this.#options.credentials === undefined ? '' : identityKey(principal);
+    return questions === undefined ? identity : `${identity} ${canonicalJson(questions)}`;
+  }
+
+  async #opened(entry: Entry, signal: AbortSignal): Promise<void> {
+    try {
+      await abortable(entry.upstream, signal);
+    } catch {
+      // Whoever uses it hears why.
+    }
   }
 
   async #useEntry<T>(key: string, entry: Entry, signal: AbortSignal, use: (upstream: Upstream) => Promise<T>): Promise<T> {
@@ -104,14 +143,15 @@ export class ConnectionPool {
     return undefined;
   }
 
-  #open(key: string, principal: Principal | undefined): Entry {
+  #open(key: string, { principal, questions }: PoolUser): Entry {
     const { node, connect, credentials } = this.#options;
     const open = async (): Promise<Upstream> => {
       const own = await mint(credentials, node, principal);
       if (own !== undefined) {
         entry.expiresAt = Math.min(own.expiresAt ?? Number.POSITIVE_INFINITY, principal?.expiresAt ?? Number.POSITIVE_INFINITY);
       }
-      return connect(node, { headers: own?.headers ?? {}, signal: this.#abort.signal });
+      const clientCapabilities = questions === undefined ? {} : { clientCapabilities: questions };
+      return connect(node, { headers: own?.headers ?? {}, ...clientCapabilities, signal: this.#abort.signal });
     };
     const entry: Entry = {
       // A turn later, when the entry it writes to exists.

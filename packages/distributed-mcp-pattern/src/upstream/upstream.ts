@@ -11,6 +11,15 @@ export interface UpstreamRequest {
   readonly clientCapabilities?: JsonObject;
   /** Told of the request's progress, when its `_meta` holds a `progressToken`. */
   readonly onProgress?: (progress: JsonObject) => void;
+  /** The lowest level of log messages that the caller wants to hear of. Absent: none. */
+  readonly logLevel?: string;
+  /** Told of notifications that belong to the request, such as `notifications/message`; not of its progress. */
+  readonly onNotification?: (method: string, params: JsonObject) => void;
+  /**
+   * Asks the caller what a legacy node wants to know: `elicitation/create`, `sampling/createMessage`,
+   * `roots/list`. Absent: the caller cannot be asked.
+   */
+  readonly ask?: (method: string, params: JsonObject) => Promise<RpcResult>;
   /** The tool's JSON Schema, where known, for the `Mcp-Param-*` headers of `tools/call`. */
   readonly inputSchema?: JsonObject;
 }
@@ -25,6 +34,11 @@ export interface Upstream {
   request(request: UpstreamRequest): Promise<RpcResult>;
   /** Resolves when the node answers at all. */
   ping(signal: AbortSignal): Promise<void>;
+  /**
+   * True where nothing tells which of several requests a message of the node belongs to. A request whose
+   * caller can be asked has the connection to itself then.
+   */
+  readonly onePerCall?: boolean;
   /** True once the connection cannot carry requests any more. */
   readonly closed: boolean;
   close(): Promise<void>;
@@ -34,6 +48,8 @@ export interface Upstream {
 export interface ConnectOptions {
   /** Sent with the handshake and with every HTTP request: the credentials for this node. */
   readonly headers: Readonly<Record<string, string>>;
+  /** What the callers it is for can be asked for; a legacy node is told once, when it is connected to. */
+  readonly clientCapabilities?: JsonObject;
   readonly signal: AbortSignal;
 }
 
