@@ -106,11 +106,7 @@ function exceedsDepth(text: string, max: number): boolean {
   for (let i = 0; i < text.length; i += 1) {
     const c = text.charCodeAt(i);
     if (c === QUOTE) {
-      for (i += 1; i < text.length; i += 1) {
-        const s = text.charCodeAt(i);
-        if (s === BACKSLASH) i += 1;
-        else if (s === QUOTE) break;
-      }
+      i = endOfString(text, i + 1);
     } else if (c === 0x7b || c === 0x5b) {
       depth += 1;
       if (depth > max) return true;
@@ -119,4 +115,26 @@ function exceedsDepth(text: string, max: number): boolean {
     }
   }
   return false;
+}
+
+/** Characters of a string that are looked at one by one; the engine's own search is faster for long ones only. */
+const SHORT_STRING = 64;
+
+/** Where the string that starts at `start` has its closing quote; the text's length if it has none. */
+function endOfString(text: string, start: number): number {
+  let i = start;
+  for (const end = Math.min(text.length, start + SHORT_STRING); i < end; i += 1) {
+    const c = text.charCodeAt(i);
+    if (c === BACKSLASH) i += 1;
+    else if (c === QUOTE) return i;
+  }
+  while (i < text.length) {
+    const quote = text.indexOf('"', i);
+    if (quote < 0) return text.length;
+    let backslashes = 0;
+    while (quote - backslashes > i && text.charCodeAt(quote - backslashes - 1) === BACKSLASH) backslashes += 1;
+    if (backslashes % 2 === 0) return quote;
+    i = quote + 1;
+  }
+  return text.length;
 }

@@ -47,6 +47,19 @@ describe('parseJsonRpc', () => {
     expect(refusal(text)).toMatchObject({ code, id });
   });
 
+  it.each([
+    ['a short string', '[[[['],
+    ['a long string', '[[[['.repeat(100)],
+    ['a long string with escapes', '[\\"[\\\\'.repeat(100)],
+    ['a long string that ends with a backslash', `${'['.repeat(100)}\\\\`],
+    ['a long string with quotes after even and odd backslashes', `${'['.repeat(99)}\\\\\\"${'{'.repeat(99)}`],
+  ])('does not count brackets in %s, but those after it', (_what, string) => {
+    const message = (levels: number) =>
+      `{"jsonrpc":"2.0","method":"m","params":{"s":"${string}","a":${'['.repeat(levels - 2)}${']'.repeat(levels - 2)}}}`;
+    expect(parseJsonRpc(message(8), limits)).toMatchObject({ method: 'm' });
+    expect(refusal(message(9))).toMatchObject({ message: 'The message is nested deeper than 8 levels' });
+  });
+
   it('allows the depth it was told and no more', () => {
     const nested = (levels: number) =>
       `{"jsonrpc":"2.0","id":1,"method":"m","params":${'{"a":'.repeat(levels - 2)}{}${'}'.repeat(levels - 2)}}`;

@@ -4,6 +4,7 @@ import type { ChannelSocket } from './channel-socket.js';
 import { ClientGreeting } from './client-greeting.js';
 import { checkUrl } from './client-url.js';
 import { CLOSE_CODES, toCloseError } from './close-codes.js';
+import { DeliveryOrder } from './delivery-order.js';
 import { encodeHello } from './greetings.js';
 import type { NoiseChannel } from './noise/noise-channel.js';
 import type { NoiseCrypto } from './noise/noise-crypto.js';
@@ -56,6 +57,8 @@ export interface Platform {
   readonly crypto: NoiseCrypto;
   /** Further headers of the caller's. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Runs a task when all promises settled by now have been seen to. Absent where every frame comes in a turn of its own. */
+  later?(task: () => void): void;
   /** Absent where there are no pings. */
   readonly heartbeat?: SocketTransportOptions['heartbeat'];
 }
@@ -216,7 +219,7 @@ export class BaseClientTransport implements Transport {
   }
 
   #attach(socket: ChannelSocket): void {
-    const { heartbeat } = this.#platform;
+    const { heartbeat, later } = this.#platform;
     const transport = new SocketTransport({
       socket,
       clock: this.#clock,
@@ -228,9 +231,12 @@ export class BaseClientTransport implements Transport {
       onMalformed: (error) => this.onerror?.(error),
     });
     this.#transport = transport;
-    transport.onmessage = (message, extra) => this.onmessage?.(message, extra);
+    const deliver = (message: JSONRPCMessage) => this.onmessage?.(message);
+    const order = later && new DeliveryOrder({ later, deliver, pause: () => transport.pause(), resume: () => transport.resume() });
+    transport.onmessage = order === undefined ? deliver : (message) => order.take(message);
     transport.onerror = (error) => this.onerror?.(error);
     transport.onclose = () => {
+      if (!this.#closing) order?.flush();
       const { closeError } = this;
       if (closeError !== undefined && transport.closeCode !== CLOSE_CODES.normal) this.onerror?.(closeError);
       this.onclose?.();

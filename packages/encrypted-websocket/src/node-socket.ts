@@ -2,18 +2,28 @@ import { WebSocket } from 'ws';
 import type { ChannelSocket, SocketEvents } from './channel-socket.js';
 import { CLOSE_CODES } from './close-codes.js';
 
+/** The TCP or TLS socket underneath. */
+interface Network {
+  readonly bytesRead?: number;
+  cork?(): void;
+  uncork?(): void;
+}
+
+/** Bytes of one turn's frames that are gathered at most, for one system call and one TLS record to carry many of them. */
+const MAX_GATHERED_BYTES = 16_384;
+
 /** An open WebSocket of `ws`. Whoever makes one owns the socket no longer. */
 export class NodeSocket implements ChannelSocket {
   events: SocketEvents | undefined;
   readonly #socket: WebSocket;
-  readonly #network: { readonly bytesRead?: number } | undefined;
+  readonly #network: Network | undefined;
+  #gatheredBytes = 0;
   readonly #written = (error?: Error | null) => {
     // A write that fails also ends the connection, and whoever waits is told then.
     if (error == null) this.events?.written();
   };
 
-  /** @param network - the TCP or TLS socket underneath. */
-  constructor(socket: WebSocket, network: { readonly bytesRead?: number } | undefined) {
+  constructor(socket: WebSocket, network: Network | undefined) {
     this.#socket = socket;
     this.#network = network;
     const alive = () => this.events?.alive();
@@ -38,8 +48,22 @@ export class NodeSocket implements ChannelSocket {
 
   send(data: string | Uint8Array): number {
     const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+    if (this.#gatheredBytes === 0) this.#gather();
+    this.#gatheredBytes += bytes.byteLength + 1;
     this.#socket.send(bytes, { binary: bytes === data }, this.#written);
+    if (this.#gatheredBytes > MAX_GATHERED_BYTES) this.#flush();
     return bytes.byteLength;
+  }
+
+  #gather(): void {
+    this.#network?.cork?.();
+    process.nextTick(() => this.#flush());
+  }
+
+  #flush(): void {
+    if (this.#gatheredBytes === 0) return;
+    this.#gatheredBytes = 0;
+    this.#network?.uncork?.();
   }
 
   ping(): void {
@@ -55,10 +79,12 @@ export class NodeSocket implements ChannelSocket {
   }
 
   close(code: number, reason: string): void {
+    this.#flush();
     this.#socket.close(code, reason);
   }
 
   terminate(): void {
+    this.#flush();
     this.#socket.terminate();
   }
 }
