@@ -2,6 +2,8 @@ import { parseArgs } from 'node:util';
 import { isLoopbackAddress } from '@mcp-blocks/core/node';
 import { MAX_TIMER_MS } from '../option-checks.js';
 import { credentialParameter } from '../subprotocols.js';
+import { type NoiseArguments, parseNoise } from './noise-options.js';
+import { UsageError } from './usage-error.js';
 
 /** What the command line asks for. Names of variables and files, never a secret. */
 export interface BridgeArguments {
@@ -14,6 +16,7 @@ export interface BridgeArguments {
   readonly cert: string | undefined;
   readonly key: string | undefined;
   readonly pins: readonly string[] | undefined;
+  readonly noise: NoiseArguments | undefined;
   readonly allowInsecure: boolean;
   readonly connectTimeoutMs: number;
   readonly waitTimeoutMs: number;
@@ -30,11 +33,6 @@ export type CommandLine =
   | { readonly command: 'help' }
   | { readonly command: 'version' };
 
-/** The command line was wrong. The message is for the user, and never holds what could be a secret. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
-
 const OPTIONS = {
   'token-env': { type: 'string' },
   'token-file': { type: 'string' },
@@ -43,6 +41,10 @@ const OPTIONS = {
   cert: { type: 'string' },
   key: { type: 'string' },
   pin: { type: 'string', multiple: true },
+  noise: { type: 'string' },
+  'noise-cipher': { type: 'string' },
+  'server-key': { type: 'string' },
+  'client-key-file': { type: 'string' },
   'allow-insecure': { type: 'boolean' },
   'connect-timeout': { type: 'string' },
   'wait-timeout': { type: 'string' },
@@ -72,6 +74,10 @@ HTTP. Messages go to stdout, everything else to stderr.
   --pin PIN                the server's certificate must be this one, besides being valid:
                            sha256/<base64> of its public key, or its fingerprint in
                            hexadecimal; may be repeated
+  --noise PATTERN          end-to-end encryption inside the WebSocket: NK, XK, IK or XX
+  --noise-cipher CIPHER    AESGCM (the default) or ChaChaPoly
+  --server-key KEY         the server's public key, or a file that holds it
+  --client-key-file FILE   the client's private key, of keygen; for all patterns but NK
   --allow-insecure         ws:// or http:// to a host that is not loopback
   --connect-timeout MS     for the first connection (30000)
   --wait-timeout MS        how long a request waits while there is no connection (30000)
@@ -132,6 +138,7 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
       cert: values.cert,
       key: values.key,
       pins: values.pin,
+      noise: parseNoise(values, target),
       allowInsecure,
       connectTimeoutMs: timeout('connect-timeout', 30_000),
       waitTimeoutMs: timeout('wait-timeout', 30_000),

@@ -3,13 +3,14 @@ import type { Readable, Writable } from 'node:stream';
 import { type Clock, ConfigurationError, type RpcError, sleep, systemClock } from '@mcp-blocks/core';
 import { WebSocketClientTransport } from '../client-transport.js';
 import { Bridge } from './bridge.js';
-import { type BridgeArguments, HELP, parseCommandLine, UsageError } from './command-line.js';
+import { type BridgeArguments, HELP, parseCommandLine } from './command-line.js';
 import { type Credentials, loadCredentials } from './credentials.js';
 import { HostStream } from './host-stream.js';
 import { HttpChannel } from './http-channel.js';
 import { HttpRemote } from './http-remote.js';
 import { writeKeyPair } from './key-file.js';
 import type { Remote, RemoteEvents } from './remote.js';
+import { UsageError } from './usage-error.js';
 import { WebSocketRemote } from './websocket-remote.js';
 
 /** What the command has of its process. */
@@ -88,7 +89,7 @@ async function runBridge(options: BridgeArguments, credentials: Credentials, own
   }
 }
 
-function connectTo(options: BridgeArguments, { token, headers, tls }: Credentials, clock: Clock, events: RemoteEvents): Remote {
+function connectTo(options: BridgeArguments, { token, headers, tls, noise }: Credentials, clock: Clock, events: RemoteEvents): Remote {
   const { url, maxMessageBytes, connectTimeoutMs, allowInsecure } = options;
   if (url.protocol === 'http:' || url.protocol === 'https:') {
     const credentials = async () => ({ ...headers, ...(token === undefined ? {} : { authorization: `Bearer ${await token()}` }) });
@@ -100,12 +101,15 @@ function connectTo(options: BridgeArguments, { token, headers, tls }: Credential
       ...(token === undefined ? {} : { token }),
       headers,
       tls,
+      ...(noise === undefined ? {} : { noise }),
       ...(allowInsecure ? { allowInsecure } : {}),
       handshakeTimeoutMs: connectTimeoutMs,
       maxMessageBytes,
       maxJsonDepth: MAX_JSON_DEPTH,
       clock,
     });
+  // What can never work is told at once, not at each attempt.
+  connect();
   return new WebSocketRemote(connect, events);
 }
 

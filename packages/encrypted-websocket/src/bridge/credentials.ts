@@ -1,7 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { RpcError } from '@mcp-blocks/core';
-import { type BridgeArguments, UsageError } from './command-line.js';
+import type { NoiseClientOptions } from '../noise/noise-endpoint.js';
+import type { BridgeArguments } from './command-line.js';
 import type { BridgeTls } from './http-channel.js';
+import { loadNoise } from './noise-options.js';
+import { UsageError } from './usage-error.js';
 
 /** What the bridge presents to the server, as {@link BridgeArguments} name it. */
 export interface Credentials {
@@ -9,6 +12,7 @@ export interface Credentials {
   readonly token: (() => Promise<string>) | undefined;
   readonly headers: Readonly<Record<string, string>>;
   readonly tls: BridgeTls;
+  readonly noise: NoiseClientOptions | undefined;
   /** `text` without any of the secrets read so far. */
   redact(text: string): string;
 }
@@ -16,7 +20,7 @@ export interface Credentials {
 /** What a header can carry. */
 const HEADER_VALUE = /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/;
 
-/** @throws UsageError naming the variable or file that is missing or does not hold what it should. */
+/** @throws UsageError or ConfigurationError naming the variable or file that is missing or does not hold what it should. */
 export async function loadCredentials(options: BridgeArguments, env: NodeJS.ProcessEnv): Promise<Credentials> {
   const secrets = new Set<string>();
   const fromEnv = (option: string, name: string): string => {
@@ -49,6 +53,7 @@ export async function loadCredentials(options: BridgeArguments, env: NodeJS.Proc
       ...(cert === undefined ? {} : { cert }),
       ...(key === undefined ? {} : { key }),
     },
+    noise: options.noise && (await loadNoise(options.noise, (key) => secrets.add(key))),
     redact: (text) => [...secrets].reduce((redacted, secret) => redacted.replaceAll(secret, '***'), text),
   };
 }

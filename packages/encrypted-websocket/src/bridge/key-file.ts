@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { newNoiseKeyPair } from '../noise/index.js';
 import { nodeCrypto } from '../noise/node-crypto.js';
-import { UsageError } from './command-line.js';
+import { UsageError } from './usage-error.js';
 
 /**
  * Makes a key pair for Noise and writes its private key to a new file that only the owner can read.

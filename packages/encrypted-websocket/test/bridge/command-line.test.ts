@@ -29,6 +29,17 @@ describe('the command line', () => {
     [['bridge', WSS, '--cert', 'a'], /belong together/],
     [['bridge', 'ws://127.0.0.1/ws', '--pin', 'a'], /need wss:/],
     [['bridge', 'http://[::1]/mcp', '--ca', 'a'], /need https:/],
+    [['bridge', WSS, '--noise', 'KK', '--server-key', 'a'], /--noise: expected NK, XK, IK, XX$/],
+    [['bridge', WSS, '--noise', 'toString', '--server-key', 'a'], /--noise: expected/],
+    [['bridge', WSS, '--noise', 'NK', '--noise-cipher', 'AES', '--server-key', 'a'], /--noise-cipher: expected AESGCM, ChaChaPoly$/],
+    [['bridge', WSS, '--noise', 'XX', '--client-key-file', 'a'], /needs --server-key/],
+    [['bridge', WSS, '--noise', 'IK', '--server-key', 'a'], /--noise IK needs --client-key-file/],
+    [['bridge', WSS, '--noise', 'NK', '--server-key', 'a', '--client-key-file', 'b'], /NK has no --client-key-file/],
+    [['bridge', WSS, '--server-key', 'a'], /--server-key needs --noise/],
+    [['bridge', WSS, '--client-key-file', 'a'], /--client-key-file needs --noise/],
+    [['bridge', WSS, '--noise-cipher', 'AESGCM'], /--noise-cipher needs --noise/],
+    [['bridge', WSS, '--client-key=s3cret'], /^Unknown option --client-key$/],
+    [['bridge', 'https://mcp.example/mcp', '--noise', 'NK', '--server-key', 'a'], /--noise needs ws/],
     [['bridge', 'ws://mcp.example/ws'], /not encrypted: use wss:/],
     [['bridge', 'http://mcp.example/mcp'], /not encrypted: use https:/],
     [['bridge', 'https://u:s3cret@mcp.example/mcp'], /holds a credential/],
@@ -52,7 +63,7 @@ describe('the command line', () => {
   it('has every option of its help in the README, whose sample is one it takes', () => {
     const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
     const options = [...HELP.matchAll(/^ {2}(--[a-z-]+)(?: [A-Z=]+ (--[a-z-]+))?/gm)].flatMap(([, ...names]) => names.filter(Boolean));
-    expect(options).toHaveLength(15);
+    expect(options).toHaveLength(19);
     for (const option of options.filter((name) => name !== '--help')) expect(readme).toContain(`\`${option}`);
     const sample = JSON.parse(/```json\n([^`]*)```/.exec(readme)?.[1] ?? '') as { mcpServers: { orders: { args: string[] } } };
     const [yes, name, ...args] = sample.mcpServers.orders.args;

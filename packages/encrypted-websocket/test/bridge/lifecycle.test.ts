@@ -168,6 +168,7 @@ describe('the command', () => {
     [['bridge', 'wss://127.0.0.1/', '--token-file', '/nowhere'], /--token-file: the file cannot be read \(ENOENT\)/],
     [['bridge', 'wss://127.0.0.1/', '--ca', '/nowhere'], /--ca: the file cannot be read \(ENOENT\)/],
     [['bridge', 'https://127.0.0.1/', '--pin', 'nonsense'], /pin/],
+    [['bridge', 'wss://127.0.0.1/', '--pin', 'nonsense'], /pin/],
     [['bridge', 'wss://127.0.0.1/', '--token', 's3cret'], /--token is refused/],
   ])('%j exits with 2 and says why', async (args, text) => {
     const { exited, output } = spawnCli(args);
