@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { ManualClock, settle } from '@mcp-blocks/core/testing';
 import { Client } from '@modelcontextprotocol/client';
 import { Client as V1Client } from '@modelcontextprotocol/sdk/client/index.js';
@@ -174,7 +176,7 @@ it('offers what the Node entry offers, less the server', () => {
 });
 
 describe('a bundle for browsers', () => {
-  async function bundle(from: string) {
+  async function bundle(from: string, minify = false) {
     const imports: string[] = [];
     const entry = '\0entry';
     const output = await build({
@@ -194,7 +196,7 @@ describe('a bundle for browsers', () => {
           load: (id) => (id === entry ? `export { WebSocketClientTransport } from '${from}';` : undefined),
         },
       ],
-      build: { write: false, minify: false, rolldownOptions: { input: 'entry', preserveEntrySignatures: 'strict' } },
+      build: { write: false, minify, rolldownOptions: { input: 'entry', preserveEntrySignatures: 'strict' } },
     });
     const code = [output].flat().flatMap((one) => ('output' in one ? one.output.map((part) => ('code' in part ? part.code : '')) : []));
     return { imports, code: code.join('\n') };
@@ -211,6 +213,12 @@ describe('a bundle for browsers', () => {
       expect(code).not.toMatch(/\bBuffer\.(from|alloc)|\bprocess\.|require\(/);
     },
   );
+
+  it('is as small as the README says, Noise included', async () => {
+    const { code } = await bundle('@mcp-blocks/encrypted-websocket', true);
+    const [, kilobytes] = /bundle of (\d+) kB with gzip/.exec(readFileSync(new URL('../README.md', import.meta.url), 'utf8')) ?? [];
+    expect(gzipSync(code).length / 1_000).toBeLessThan(Number(kilobytes));
+  });
 
   it('would be caught if it were one for Node', async () => {
     const { imports } = await bundle(fileURLToPath(new URL('../src/index.ts', import.meta.url)));
