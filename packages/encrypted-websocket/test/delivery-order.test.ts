@@ -12,7 +12,7 @@ function subject() {
   const tasks: (() => void)[] = [];
   const order = new DeliveryOrder({
     later: (task) => void tasks.push(task),
-    deliver: (message) => void seen.push('id' in message ? (message.id as number) : message.method),
+    deliver: (message) => void seen.push('id' in message ? (message.id as number) : (message as { method: string }).method),
     pause: () => void seen.push('paused'),
     resume: () => void seen.push('resumed'),
   });

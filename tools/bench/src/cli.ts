@@ -11,6 +11,7 @@ import { benchPickCost } from './pick-cost.ts';
 import { findPinning } from './pinning.ts';
 import { progressOn } from './progress.ts';
 import { document, headline, type RunDescription, tables } from './report.ts';
+import { benchWebSocket } from './websocket/websocket-bench.ts';
 
 const DOCS = fileURLToPath(new URL('../../../docs', import.meta.url));
 const IDS = CONTENDERS.map(({ id }) => id);
@@ -19,6 +20,10 @@ async function main(args: readonly string[]): Promise<number> {
   if (args[0] === 'balance') return benchPickCost(args.slice(1), progressOn(process.stderr));
   if (args[0] === 'client') {
     await benchClient(args.slice(1));
+    return 0;
+  }
+  if (args[0] === 'websocket') {
+    await benchWebSocket(args.slice(1));
     return 0;
   }
   const options = parseOptions(args, IDS, DOCS);

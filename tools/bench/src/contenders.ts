@@ -7,6 +7,8 @@ export interface ServerProgram {
   readonly file: string;
   /** Where it runs: module resolution and relative paths start here. */
   readonly cwd: string;
+  /** Arguments after those that every server gets. */
+  readonly args?: readonly string[];
 }
 
 /** Something measured. */

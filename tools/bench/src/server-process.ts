@@ -113,7 +113,17 @@ function spawnServer(program: ServerProgram, mode: ServerMode, prefix: readonly 
   };
   // When the run is interrupted, too.
   process.once('exit', removeData);
-  const [command, ...args] = [...prefix, process.execPath, '--expose-gc', '--import', PROBE, program.file, mode, dataFolder];
+  const [command, ...args] = [
+    ...prefix,
+    process.execPath,
+    '--expose-gc',
+    '--import',
+    PROBE,
+    program.file,
+    mode,
+    dataFolder,
+    ...(program.args ?? []),
+  ];
   const child = spawn(command as string, args, {
     cwd: program.cwd,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
