@@ -61,11 +61,15 @@ async function answer({ what, argument }: ToProcess): Promise<unknown> {
   }
 }
 
-/** Stopping may wait for a client that does not read: time goes on meanwhile. */
+/** Stopping may wait for a client that does not read, and the last answers of one that has left: time goes on meanwhile. */
 async function stop(): Promise<void> {
   const stopping = server.stop();
-  while (server.status !== 'stopped') await clock.advance(1000);
+  await untilStopped();
   await stopping;
+}
+
+async function untilStopped(): Promise<void> {
+  while (server.status !== 'stopped') await clock.advance(1000);
 }
 
 createInterface({ input: control }).on('line', (line) => {
@@ -78,4 +82,5 @@ server.on('statusChange', async ({ to }) => {
   say({ lastWords: { counts: await service.counts(), outcomes } });
   control.end(() => process.exit());
 });
+process.stdin.once('end', () => void untilStopped());
 await server.start();
