@@ -54,6 +54,11 @@ export interface RpcContext {
    */
   readonly request?: (method: string, params: JsonObject) => Promise<RpcResult>;
   /**
+   * Of `resources/subscribe`: aborts when the subscription ends, whether the client says so or is gone.
+   * Absent where the listener cannot tell; then it ends with `resources/unsubscribe`.
+   */
+  readonly subscription?: AbortSignal;
+  /**
    * Adds a header to the HTTP response of this request, beside values it has already; too late once a
    * notification has been sent. Present where a response belongs to one request: HTTP, modern era.
    */

@@ -333,3 +333,56 @@ describe('change events', () => {
     await legacy.client.close();
   });
 });
+
+describe('a subscription to a resource', () => {
+  function watched() {
+    const signals: (AbortSignal | undefined)[] = [];
+    const service: RpcService = {
+      info: { name: 'watched', version: '1', capabilities: { resources: { subscribe: true } } },
+      events: new ServiceEventEmitter(),
+      handler: async ({ method, params }, { subscription }) => {
+        if (method === 'resources/subscribe') signals.push(subscription);
+        if (params.uri === 'test://none') throw new RpcError('invalid_params', 'Unknown resource');
+        return {};
+      },
+    };
+    return { service, signals, ended: () => signals.map((signal) => signal?.aborted) };
+  }
+
+  it('tells the service when a modern client ends it, or is gone', async () => {
+    const { service, ended } = watched();
+    const { client, served } = await connect(service);
+    const first = await client.listen({ resourceSubscriptions: ['test://a', 'test://b'] });
+    await client.listen({ resourceSubscriptions: ['test://c'] });
+    await settle();
+    expect(ended()).toEqual([false, false, false]);
+    await first.close();
+    await settle();
+    expect(ended()).toEqual([true, true, false]);
+    await client.close();
+    await served.close();
+    expect(ended()).toEqual([true, true, true]);
+  });
+
+  it('is over when one of its resources is refused', async () => {
+    const { service, ended } = watched();
+    const { client, served } = await connect(service);
+    await expect(client.listen({ resourceSubscriptions: ['test://a', 'test://none'] })).rejects.toThrow('Unknown resource');
+    expect(ended()).toEqual([true, true]);
+    await client.close();
+    await served.close();
+  });
+
+  it('tells the service when a legacy client ends it, repeats it, is refused, or is gone', async () => {
+    const { service, ended } = watched();
+    const { client, served } = await connect(service, {}, 'legacy');
+    for (const uri of ['test://a', 'test://b', 'test://b']) await client.subscribeResource({ uri });
+    await expect(client.subscribeResource({ uri: 'test://none' })).rejects.toThrow('Unknown resource');
+    expect(ended()).toEqual([false, true, false, true]);
+    await client.unsubscribeResource({ uri: 'test://a' });
+    expect(ended()).toEqual([true, true, false, true]);
+    await client.close();
+    await served.close();
+    expect(ended()).toEqual([true, true, true, true]);
+  });
+});

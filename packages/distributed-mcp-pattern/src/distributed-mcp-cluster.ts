@@ -9,10 +9,12 @@ import {
   RpcError,
   type RpcHandler,
   type RpcResult,
+  type ServiceEvent,
   type ServiceNode,
   systemClock,
 } from '@mcp-blocks/core';
 import { createBalancer } from './balancing/strategy.js';
+import { ChangeFeeds, type ChangeWatch, type WatchOptions } from './changes/change-feeds.js';
 import type { CircuitSnapshot } from './circuit-breaker.js';
 import type { ClusterEvents } from './cluster-events.js';
 import { ClusterNode, type ClusterNodeOptions, type NodeStatus } from './cluster-node.js';
@@ -41,6 +43,7 @@ export class DistributedMCPCluster {
   readonly #nodes: NodeSet;
   readonly #router: Router;
   readonly #counter: CallCounter;
+  readonly #feeds: ChangeFeeds;
   readonly #state: ClusterState;
   readonly #events = new Events<ClusterEvents>();
   readonly #clock: Clock;
@@ -56,6 +59,7 @@ export class DistributedMCPCluster {
     this.#clock = clock;
     this.#counter = new CallCounter(clock);
     this.#state = new ClusterState(clusterName, this.#config.stateManagementConfig);
+    this.#feeds = new ChangeFeeds({ connect, credentials: this.#config.credentials, clock, random });
     this.#discovery = openDiscovery(this.#config.discoveryMethod, this.#config.discoveryConfig, this.#config);
     const detector = outlierDetectorOf(this.#config, clock, (change) => this.#onEjection(change));
     this.#nodes = new NodeSet({
@@ -107,6 +111,11 @@ export class DistributedMCPCluster {
     } finally {
       this.#onActivity();
     }
+  }
+
+  /** Tells of changes at any node: of a resource, or of the lists. After a gap, what may have changed is reported as changed. */
+  watch(options: WatchOptions, listener: (event: ServiceEvent) => void): ChangeWatch {
+    return this.#feeds.watch(options, listener);
   }
 
   /** The nodes discovery knows, with what the cluster knows of them. */
@@ -192,6 +201,7 @@ export class DistributedMCPCluster {
 
   #onList(list: readonly ServiceNode[]): Promise<void>[] {
     if (this.#closed !== undefined) return [];
+    this.#feeds.update(list);
     const checks = this.#nodes.update(list).map((node) => node.start());
     this.#onNodeChange();
     return checks;
@@ -232,7 +242,7 @@ export class DistributedMCPCluster {
     this.#cancelMetricsEvent?.();
     await this.#stopWatching?.();
     if (this.#config.discoveryMethod !== 'custom') await this.#discovery.close();
-    await this.#nodes.close();
+    await Promise.all([this.#nodes.close(), this.#feeds.close()]);
     await this.#state.close();
     this.#events.clear();
   }

@@ -10,6 +10,7 @@ export { type NodeSelector, type RoutingRule, RoutingRulesBalancer, type Routing
 export { SessionAffinityBalancer } from './balancing/session-affinity.js';
 export type { LoadBalancingStrategy, RoutingRuleConfig, StrategyName } from './balancing/strategy.js';
 export { WeightedBalancer } from './balancing/weighted.js';
+export type { ChangeWatch, WatchOptions } from './changes/change-feeds.js';
 export {
   CircuitBreaker,
   type CircuitBreakerOptions,
@@ -48,4 +49,5 @@ export {
   TransportFailure,
   type Upstream,
   type UpstreamRequest,
+  type UpstreamWatch,
 } from './upstream/upstream.js';

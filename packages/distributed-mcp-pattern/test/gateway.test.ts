@@ -271,7 +271,12 @@ describe('calls', () => {
 
   it('of a method the gateway does not have are refused', async () => {
     await expect(ask(setUp(three()).gateway, 'logging/setLevel')).rejects.toMatchObject({ code: 'method_not_found' });
-    await expect(ask(setUp(three()).gateway, 'resources/subscribe', { uri: 'own:a' })).rejects.toMatchObject({ code: 'method_not_found' });
+    await expect(ask(setUp(three()).gateway, 'tasks/get')).rejects.toMatchObject({ code: 'method_not_found' });
+  });
+
+  it('to be told of changes are refused for a service that does not tell', async () => {
+    const subscribe = ask(setUp(three()).gateway, 'resources/subscribe', { uri: 'db://tables' });
+    await expect(subscribe).rejects.toMatchObject({ code: 'method_not_found' });
   });
 
   it('to other services are not harmed by a dead one', async () => {

@@ -103,6 +103,8 @@ class BoundedTransport implements Transport {
   readonly #waiting = new Map<string | number, JSONRPCMessage & { id: string | number }>();
   /** Of those in progress, subscriptions that the service is asked about. */
   readonly #listening = new Map<string | number, JSONRPCMessage>();
+  /** Ends what each subscription, asked about or open, holds. */
+  readonly #subscriptions = new Map<string | number, AbortController>();
   /** Requests of ours that the client has not answered. */
   readonly #asked = new Set<string | number>();
   /** Aborts when the connection is closed. */
@@ -119,6 +121,7 @@ class BoundedTransport implements Transport {
     wire.onerror = (error) => this.onerror?.(error);
     wire.onclose = () => {
       this.#gone.abort();
+      for (const id of [...this.#subscriptions.keys()]) this.#endSubscription(id);
       this.#pending.clear();
       this.#listening.clear();
       this.#waiting.clear();
@@ -163,7 +166,10 @@ class BoundedTransport implements Transport {
     try {
       await this.#wire.send(message, options);
     } finally {
-      if (!('method' in message) && message.id !== undefined) this.#settle(message.id);
+      if (!('method' in message) && message.id !== undefined) {
+        this.#endSubscription(message.id);
+        this.#settle(message.id);
+      }
     }
   }
 
@@ -209,6 +215,7 @@ class BoundedTransport implements Transport {
     if (id === undefined) return false;
     const waited = this.#waiting.delete(id);
     const wasListening = this.#listening.delete(id);
+    this.#endSubscription(id);
     if (waited) this.#settled();
     else this.#settle(id);
     return waited || wasListening;
@@ -217,10 +224,13 @@ class BoundedTransport implements Transport {
   /** In progress while the service is asked, which may be about a thousand resources; once open it does not count. */
   async #listen(message: JSONRPCMessage & { id: string | number }): Promise<void> {
     const { id } = message;
+    const subscription = new AbortController();
     this.#listening.set(id, message);
+    this.#subscriptions.set(id, subscription);
     let refusal: unknown;
     try {
-      await authorizeListen(this.#service, 'params' in message ? message.params : undefined, this.#connection, this.#gone.signal);
+      const params = 'params' in message ? message.params : undefined;
+      await authorizeListen(this.#service, params, this.#connection, this.#gone.signal, subscription.signal);
     } catch (error) {
       refusal = error;
     }
@@ -228,8 +238,16 @@ class BoundedTransport implements Transport {
     if (this.#listening.get(id) !== message) return;
     this.#listening.delete(id);
     if (refusal === undefined) this.onmessage?.(message);
-    else await this.#refuse(id, refusal);
+    else {
+      this.#endSubscription(id);
+      await this.#refuse(id, refusal);
+    }
     this.#settle(id);
+  }
+
+  #endSubscription(id: string | number): void {
+    this.#subscriptions.get(id)?.abort();
+    this.#subscriptions.delete(id);
   }
 
   async #refuse(id: string | number, error: unknown): Promise<void> {

@@ -61,11 +61,20 @@ export function toSdkFactory(service: RpcService, connection?: Connection): McpS
 
 function bind(mcp: McpServer, service: RpcService, opened: Connection, era: 'modern' | 'legacy'): void {
   const { server } = mcp;
-  const answer = async (method: string, params: JsonObject | undefined, context: ServerContext): Promise<RpcResult> => {
+  const answer = async (
+    method: string,
+    params: JsonObject | undefined,
+    context: ServerContext,
+    subscription?: AbortSignal,
+  ): Promise<RpcResult> => {
     // In a legacy HTTP session every message is authenticated anew; its own identity counts, not the first one's.
     const connection = carriedConnection(context.http?.authInfo) ?? opened;
     try {
-      return await service.handler({ method, params: restoreParams(params, context) }, toRpcContext(mcp, connection, context, era));
+      const rpcContext = toRpcContext(mcp, connection, context, era);
+      return await service.handler(
+        { method, params: restoreParams(params, context) },
+        subscription === undefined ? rpcContext : { ...rpcContext, subscription },
+      );
     } catch (error) {
       const wire = toWireError(error);
       connection.onFailure?.(wire);
@@ -94,9 +103,22 @@ function bind(mcp: McpServer, service: RpcService, opened: Connection, era: 'mod
           const wire = toWireError(error);
           throw new ProtocolError(wire.code, wire.message, wire.data);
         }
-        await answer(method, request.params as JsonObject, context);
-        if (method === 'resources/subscribe') uris.add(uri);
-        else uris.delete(uri);
+        if (method === 'resources/unsubscribe') {
+          await answer(method, request.params as JsonObject, context);
+          uris.get(uri)?.abort();
+          uris.delete(uri);
+          return {};
+        }
+        const subscription = new AbortController();
+        try {
+          await answer(method, request.params as JsonObject, context, subscription.signal);
+        } catch (error) {
+          subscription.abort();
+          throw error;
+        }
+        uris.get(uri)?.abort();
+        uris.set(uri, subscription);
+        if (server.transport === undefined) subscription.abort();
         return {};
       });
     }
@@ -105,12 +127,21 @@ function bind(mcp: McpServer, service: RpcService, opened: Connection, era: 'mod
   server.fallbackRequestHandler = (request, context) => answer(request.method, request.params as JsonObject | undefined, context) as never;
 }
 
-/** The legacy era's `resources/subscribe` set of each connection. */
-const SUBSCRIPTIONS = new WeakMap<McpServer, Set<string>>();
+/** The legacy era's `resources/subscribe` of each connection, by URI. */
+const SUBSCRIPTIONS = new WeakMap<McpServer, Map<string, AbortController>>();
 
-function subscriptions(mcp: McpServer): Set<string> {
-  let uris = SUBSCRIPTIONS.get(mcp);
-  if (uris === undefined) SUBSCRIPTIONS.set(mcp, (uris = new Set()));
+function subscriptions(mcp: McpServer): Map<string, AbortController> {
+  const known = SUBSCRIPTIONS.get(mcp);
+  if (known !== undefined) return known;
+  const uris = new Map<string, AbortController>();
+  SUBSCRIPTIONS.set(mcp, uris);
+  const { server } = mcp;
+  const previous = server.onclose;
+  server.onclose = () => {
+    for (const subscription of uris.values()) subscription.abort();
+    uris.clear();
+    previous?.();
+  };
   return uris;
 }
 

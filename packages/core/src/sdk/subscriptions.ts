@@ -16,6 +16,7 @@ export const MAX_RESOURCE_SUBSCRIPTIONS = 1000;
  * it answers with the decision it uses for `resources/read`.
  *
  * @param signal - aborts when the caller is gone: the remaining resources are not asked about.
+ * @param subscription - aborts when the subscription has ended; also when it was refused.
  * @throws RpcError as the service's handler does for the first resource it refuses, `invalid_params` for
  * more than 1,000 resources or a URI longer than 2,048 characters, `cancelled` when the signal aborts.
  */
@@ -24,6 +25,7 @@ export async function authorizeListen(
   params: unknown,
   connection: Connection,
   signal: AbortSignal = new AbortController().signal,
+  subscription?: AbortSignal,
 ): Promise<void> {
   const resources = service.info.capabilities.resources;
   if (!isJsonObject(resources) || resources.subscribe !== true) return;
@@ -43,6 +45,7 @@ export async function authorizeListen(
         protocolVersion: MODERN_PROTOCOL_VERSION,
         signal,
         ...(connection.remoteAddress === undefined ? {} : { remoteAddress: connection.remoteAddress }),
+        ...(subscription === undefined ? {} : { subscription }),
         notify: () => Promise.resolve(),
       },
     );

@@ -1,5 +1,15 @@
-import { type Clock, isJsonObject, isRpcError, type JsonObject, type RpcContext, RpcError, type RpcResult } from '@mcp-blocks/core';
+import {
+  type Clock,
+  isJsonObject,
+  isRpcError,
+  type JsonObject,
+  type RpcContext,
+  RpcError,
+  type RpcResult,
+  type ServiceEvent,
+} from '@mcp-blocks/core';
 import { isSpecType } from '@modelcontextprotocol/client';
+import type { ChangeWatch, WatchOptions } from '../changes/change-feeds.js';
 import type { RouteOptions } from '../router.js';
 import { identityKey } from '../upstream/identity.js';
 import { Directory, type DirectoryEntry } from './directory.js';
@@ -8,6 +18,8 @@ import type { GatewayProblem } from './problems.js';
 /** Where a gateway sends requests: a `DistributedMCPCluster`, or anything else that routes. */
 export interface GatewaySource {
   route(method: string, params: JsonObject, options: RouteOptions): Promise<RpcResult>;
+  /** Tells of changes. Absent: none are heard of, and nobody can subscribe to a resource of it. */
+  watch?(options: WatchOptions, listener: (event: ServiceEvent) => void): ChangeWatch;
 }
 
 /** The methods that list, with the member of the result, the field that names an item, and what an item must be. */
@@ -84,6 +96,11 @@ export class FederatedLists {
       });
     }
     return found;
+  }
+
+  /** Forgets the lists that have changed; those being asked for are not kept. */
+  invalidate({ kind }: ServiceEvent): void {
+    for (const key of this.#cache.keys()) if (key.startsWith(kind.slice(0, kind.indexOf('_')))) this.#cache.delete(key);
   }
 
   known(method: ListMethod, exposed: string): DirectoryEntry | undefined {

@@ -14,13 +14,15 @@ import {
 } from '@mcp-blocks/core';
 import type { DirectoryEntry } from './directory.js';
 import { FederatedLists, type GatewaySource, type ListMethod } from './federated-lists.js';
+import { GatewayEvents } from './gateway-events.js';
 import { OpenCalls, type OpenCallsOptions } from './open-calls.js';
 import type { GatewayProblem } from './problems.js';
+import { ResourceWatches } from './resource-watches.js';
 import { mayMatch } from './template-match.js';
 
-/** A gateway: a service that owns the calls which wait for their callers' answers. */
+/** A gateway: a service that owns the calls which wait for their callers' answers, and what it watches for them. */
 export interface Gateway extends RpcService {
-  /** Ends those calls. The services stay as they are. Idempotent. */
+  /** Ends both. The services stay as they are. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -58,16 +60,27 @@ export interface GatewayOptions {
 export function createGateway(options: GatewayOptions): Gateway {
   const gateway = new FederatedService(options);
   return {
-    info: { ...options.info, capabilities: { tools: {}, resources: {}, prompts: {}, completions: {}, logging: {} } },
+    info: { ...options.info, capabilities: CAPABILITIES },
     handler: (request, context) => gateway.handle(request, context),
     toolInputSchema: (name) => gateway.lists.known('tools/list', name)?.inputSchema,
-    close: async () => gateway.openCalls.close(),
+    events: gateway.events,
+    close: async () => gateway.close(),
   };
 }
 
+const CAPABILITIES: JsonObject = {
+  tools: { listChanged: true },
+  resources: { listChanged: true, subscribe: true },
+  prompts: { listChanged: true },
+  completions: {},
+  logging: {},
+};
+
 class FederatedService {
   readonly lists: FederatedLists;
-  readonly openCalls: OpenCalls;
+  readonly events: GatewayEvents;
+  readonly #openCalls: OpenCalls;
+  readonly #watches: ResourceWatches;
   readonly #services: ReadonlyMap<string, GatewaySource>;
 
   constructor({
@@ -89,12 +102,20 @@ class FederatedService {
     }
     if (!(listTtlMs >= 0)) throw new ConfigurationError('listTtlMs', `expected 0 or more, got ${listTtlMs}`);
     if (!(listTimeoutMs >= 1)) throw new ConfigurationError('listTimeoutMs', `expected 1 or more, got ${listTimeoutMs}`);
-    this.openCalls = new OpenCalls(openCalls, clock);
+    this.#openCalls = new OpenCalls(openCalls, clock);
     this.lists = new FederatedLists({ services: this.#services, collision, ttlMs: listTtlMs, timeoutMs: listTimeoutMs, clock, onProblem });
+    this.events = new GatewayEvents([...this.#services.values()], clock, (event) => this.lists.invalidate(event));
+    this.#watches = new ResourceWatches((event) => this.events.publish(event));
+  }
+
+  close(): void {
+    this.#openCalls.close();
+    this.#watches.close();
+    this.events.close();
   }
 
   handle(request: RpcRequest, context: RpcContext): Promise<RpcResult> {
-    return this.openCalls.run(request, context, (own) => this.#handle(request, own));
+    return this.#openCalls.run(request, context, (own) => this.#handle(request, own));
   }
 
   async #handle({ method, params }: RpcRequest, context: RpcContext): Promise<RpcResult> {
@@ -111,7 +132,15 @@ class FederatedService {
       case 'prompts/get':
         return this.#callByName('prompts/list', 'prompt', method, params, context);
       case 'resources/read':
-        return this.#read(params, context);
+        return this.#atOwner(params, context, (service) => this.#send(service, 'resources/read', params, context));
+      case 'resources/subscribe':
+        return this.#atOwner(params, context, async (service, uri) => {
+          await this.#watches.subscribe(service, this.#source(service), uri, context);
+          return {};
+        });
+      case 'resources/unsubscribe':
+        if (typeof params.uri === 'string') this.#watches.unsubscribe(this.#services.keys(), params.uri, context);
+        return {};
       case 'completion/complete':
         return this.#complete(params, context);
       default:
@@ -131,18 +160,17 @@ class FederatedService {
     return owner;
   }
 
-  /** The service that lists the URI, else those with a matching template, else each in turn. */
-  async #read(params: JsonObject, context: RpcContext): Promise<RpcResult> {
-    const { uri } = params;
+  /** At the service that lists the URI, else at those with a matching template, else at each in turn. */
+  async #atOwner({ uri }: JsonObject, context: RpcContext, run: (service: string, uri: string) => Promise<RpcResult>): Promise<RpcResult> {
     if (typeof uri !== 'string') throw new RpcError('invalid_params', 'uri: expected a string');
     const listed = this.lists.known('resources/list', uri) ?? (await this.#afterListing(uri, context));
-    if (listed !== undefined) return this.#send(listed.service, 'resources/read', params, context);
+    if (listed !== undefined) return run(listed.service, uri);
     const matching = this.#matching(uri);
     const candidates = matching.length > 0 ? matching : [...this.#services.keys()];
     let failure: unknown;
     for (const service of candidates) {
       try {
-        return await this.#send(service, 'resources/read', params, context);
+        return await run(service, uri);
       } catch (error) {
         // Another service may have it; an answer other than "not here" is worth more than that one.
         if (!isNotHere(error)) failure ??= error;
@@ -179,7 +207,11 @@ class FederatedService {
   }
 
   #send(service: string, method: string, params: JsonObject, context: RpcContext): Promise<RpcResult> {
-    return (this.#services.get(service) as GatewaySource).route(method, params, { context });
+    return this.#source(service).route(method, params, { context });
+  }
+
+  #source(service: string): GatewaySource {
+    return this.#services.get(service) as GatewaySource;
   }
 }
 

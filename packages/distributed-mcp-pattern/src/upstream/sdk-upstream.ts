@@ -1,10 +1,11 @@
-import { isJsonObject, type JsonObject, META, RpcError, type RpcResult, toWireError } from '@mcp-blocks/core';
+import { isJsonObject, type JsonObject, META, RpcError, type RpcResult, type ServiceEvent, toWireError } from '@mcp-blocks/core';
 import { ProtocolError } from '@modelcontextprotocol/client';
 import { CallScope, outsideCalls } from './call-scope.js';
 import { CompleteStreamTransport } from './complete-stream-transport.js';
 import type { RawClient } from './raw-client.js';
 import { fromSdkError } from './sdk-failure.js';
-import { TransportFailure, type Upstream, type UpstreamRequest } from './upstream.js';
+import { SdkWatches } from './sdk-watches.js';
+import { TransportFailure, type Upstream, type UpstreamRequest, type UpstreamWatch } from './upstream.js';
 
 /** Deadlines are the cluster's; the SDK's own timer is put out of the way. */
 const NO_SDK_TIMEOUT_MS = 2_147_483_647;
@@ -19,16 +20,20 @@ const REQUEST_NOTIFICATIONS: ReadonlySet<string> = new Set(['notifications/messa
 export class SdkUpstream implements Upstream {
   readonly #client: RawClient;
   readonly #scope = new CallScope();
+  readonly #watches: SdkWatches;
   #logging: Promise<unknown> | undefined;
   #closed = false;
 
   constructor(client: RawClient) {
     this.#client = client;
+    this.#watches = new SdkWatches(client);
     client.onclose = () => {
       this.#closed = true;
+      this.#watches.end();
     };
     client.fallbackRequestHandler = ({ method, params }) => this.#answer(method, (params ?? {}) as JsonObject);
     client.fallbackNotificationHandler = async ({ method, params }) => {
+      if (this.#watches.notified(method, params)) return;
       if (REQUEST_NOTIFICATIONS.has(method)) this.#scope.owner?.onNotification?.(method, (params ?? {}) as JsonObject);
     };
   }
@@ -51,6 +56,15 @@ export class SdkUpstream implements Upstream {
       return withoutServerInfo(result);
     } catch (error) {
       if (request.signal.aborted) throw request.signal.reason;
+      throw error instanceof RpcError ? error : fromSdkError(error, 'requesting');
+    }
+  }
+
+  async watch(uri: string | undefined, onEvent: (event: ServiceEvent) => void): Promise<UpstreamWatch> {
+    if (this.#closed) throw new TransportFailure('The connection to the node is closed', { delivery: 'not-sent' });
+    try {
+      return await outsideCalls(() => this.#watches.open(uri, onEvent));
+    } catch (error) {
       throw error instanceof RpcError ? error : fromSdkError(error, 'requesting');
     }
   }

@@ -1,4 +1,4 @@
-import type { JsonObject, RpcResult, ServiceNode } from '@mcp-blocks/core';
+import type { JsonObject, RpcResult, ServiceEvent, ServiceNode } from '@mcp-blocks/core';
 
 /** One request on its way to a node. */
 export interface UpstreamRequest {
@@ -24,6 +24,13 @@ export interface UpstreamRequest {
   readonly inputSchema?: JsonObject;
 }
 
+/** A node's word that it tells of changes. */
+export interface UpstreamWatch {
+  /** Resolves when it does not any more. Never rejects. */
+  readonly ended: Promise<void>;
+  close(): Promise<void>;
+}
+
 /**
  * An open connection to a node, for one identity.
  *
@@ -32,6 +39,11 @@ export interface UpstreamRequest {
  */
 export interface Upstream {
   request(request: UpstreamRequest): Promise<RpcResult>;
+  /**
+   * Asks to be told of changes: of the resource `uri`, or without one of the lists. Resolves when the node
+   * has agreed; rejects as `request` does. Absent: changes are not heard of.
+   */
+  watch?(uri: string | undefined, onEvent: (event: ServiceEvent) => void): Promise<UpstreamWatch>;
   /** Resolves when the node answers at all. */
   ping(signal: AbortSignal): Promise<void>;
   /**

@@ -74,10 +74,15 @@ export class McpEndpoint {
 
   async handle(request: Request, message: JsonRpcMessage | undefined, connection: Connection): Promise<McpAnswer> {
     const opensStream = request.method === 'GET' || (message !== undefined && isListenRequest(message));
-    if (!opensStream) return this.#answer(request, message, connection);
-    const leave = this.#subscribe(principalKey(connection.principal));
+    const subscription = new AbortController();
+    if (!opensStream) return this.#answer(request, message, connection, subscription.signal);
+    const leaveCount = this.#subscribe(principalKey(connection.principal));
+    const leave = () => {
+      leaveCount();
+      subscription.abort();
+    };
     try {
-      const answer = await this.#answer(request, message, connection);
+      const answer = await this.#answer(request, message, connection, subscription.signal);
       const release = () => {
         leave();
         answer.release?.();
@@ -103,7 +108,12 @@ export class McpEndpoint {
     };
   }
 
-  async #answer(request: Request, message: JsonRpcMessage | undefined, connection: Connection): Promise<McpAnswer> {
+  async #answer(
+    request: Request,
+    message: JsonRpcMessage | undefined,
+    connection: Connection,
+    subscription: AbortSignal,
+  ): Promise<McpAnswer> {
     if (message === undefined) {
       const version = request.headers.get('mcp-protocol-version');
       if (version !== null && /^\d{4}-\d\d-\d\d$/.test(version) && eraOf(version) === 'modern') {
@@ -113,7 +123,7 @@ export class McpEndpoint {
       return { ...answer, kind: 'subscription' };
     }
     try {
-      if (!(await isLegacyRequest(request, message))) return await this.#handleModern(request, message, connection);
+      if (!(await isLegacyRequest(request, message))) return await this.#handleModern(request, message, connection, subscription);
       return { ...(await this.#sessions.handle(request, message, connection)), kind: 'call' };
     } catch (error) {
       if (!isRpcError(error)) throw error;
@@ -126,12 +136,12 @@ export class McpEndpoint {
     await Promise.all([this.#modern.close(), this.#sessions.close()]);
   }
 
-  async #handleModern(request: Request, message: JsonRpcMessage, connection: Connection): Promise<McpAnswer> {
+  async #handleModern(request: Request, message: JsonRpcMessage, connection: Connection, subscription: AbortSignal): Promise<McpAnswer> {
     const id = isJsonRpcRequest(message) ? message.id : null;
     const isListen = isListenRequest(message);
     if (isListen) {
       try {
-        await authorizeListen(this.#service, message.params, connection, request.signal);
+        await authorizeListen(this.#service, message.params, connection, request.signal, subscription);
       } catch (error) {
         return { response: refusalResponse(error, id), kind: 'call' };
       }
