@@ -1,6 +1,7 @@
 import { type Clock, ConfigurationError, type Random, systemClock } from '@mcp-blocks/core';
 import type { Client, ClientCapabilities } from '@modelcontextprotocol/client';
 import { z } from 'zod';
+import { type OAuthOptions, OAuthSchema } from './auth/oauth-options.js';
 import { CacheStore, DEFAULT_MAX_BYTES, DEFAULT_MAX_SIZE } from './cache-store.js';
 import type { Connector } from './connection.js';
 import type { ProtocolOptions } from './sdk-connection.js';
@@ -91,10 +92,10 @@ export interface MCPClientConfig {
   /** With a moving average of round trips above this, `health` is `degraded`. Default: latency is not judged. */
   readonly degradedLatencyMs?: number;
   /**
-   * The bearer token. A function is called at first need and again, once for however many requests, when
-   * the server refuses the token it gave.
+   * The bearer token, or how to get one from an authorization server when the server asks for it. A function
+   * is called at first need and again, once for however many requests, when the server refuses the token it gave.
    */
-  readonly credentials?: { readonly token: TokenOption };
+  readonly credentials?: { readonly token: TokenOption } | { readonly oauth: OAuthOptions };
   /** Protocol era: find out (`auto`), or insist on 2026-07-28 (`modern`) or the handshake before it (`legacy`). Default: `auto`. */
   readonly versionNegotiation?: 'auto' | 'legacy' | 'modern';
   /** Must be true to speak plain `http` or `ws` to a host that is not loopback. Default: false. */
@@ -211,7 +212,9 @@ const ConfigSchema = z.strictObject({
   healthCheckInterval: z.union([z.literal(0), durationMs]).default(30_000),
   healthCheckTimeoutMs: durationMs.default(5000),
   degradedLatencyMs: durationMs.optional(),
-  credentials: z.strictObject({ token: z.union([z.string().min(1), fn<() => Promise<string>>()]) }).optional(),
+  credentials: z
+    .union([z.strictObject({ token: z.union([z.string().min(1), fn<() => Promise<string>>()]) }), z.strictObject({ oauth: OAuthSchema })])
+    .optional(),
   versionNegotiation: z.enum(['auto', 'legacy', 'modern']).default('auto'),
   allowInsecure: z.boolean().default(false),
   clientInfo: z.looseObject({ name: z.string(), version: z.string() }).default({ name: 'mcp-blocks-client', version: '0.0.0' }),

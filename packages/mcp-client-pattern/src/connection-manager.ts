@@ -1,8 +1,8 @@
 import { type Clock, RpcError, sleep } from '@mcp-blocks/core';
 import type { Connection, ConnectionEvents, Connector } from './connection.js';
 import { Deferred } from './deferred.js';
-import { messageOf, readOpenError } from './sdk-errors.js';
-import type { TokenSource } from './token-source.js';
+import { isRefusal, messageOf, readOpenError } from './sdk-errors.js';
+import type { Tokens } from './tokens.js';
 
 /**
  * `disconnected`: not started, or given up. `connecting`: the first attempt and its repetitions.
@@ -14,7 +14,7 @@ export type ConnectionState = 'disconnected' | 'connecting' | 'connected' | 'rec
 export interface ConnectionManagerOptions {
   /** In order of preference. */
   readonly connectors: readonly Connector[];
-  readonly tokens: TokenSource;
+  readonly tokens: Tokens;
   readonly clock: Clock;
   readonly reconnect: boolean;
   /** Further rounds after a failed one before giving up. */
@@ -42,8 +42,8 @@ interface Active {
 interface Start {
   /** The connector tried first in the first round; the ones before it come last. */
   readonly first?: number | undefined;
-  /** A token the server no longer accepts. */
-  readonly refused?: string | undefined;
+  /** A token the server does not accept, and how it said so. */
+  readonly refused?: { readonly token: string | undefined; readonly why: Error } | undefined;
 }
 
 /**
@@ -87,6 +87,11 @@ export class ConnectionManager {
   /** The token a connection was made with. */
   tokenOf(connection: Connection): string | undefined {
     return this.#tokens.get(connection);
+  }
+
+  /** Whose authorization a token stands for, where that is known. */
+  personOf(token: string): string | undefined {
+    return this.#options.tokens.personOf(token);
   }
 
   get transport(): string | null {
@@ -154,7 +159,7 @@ export class ConnectionManager {
       this.#giveUp(error);
       return;
     }
-    const refused = (error as RpcError).code === 'unauthenticated' ? active.token : undefined;
+    const refused = (error as RpcError).code === 'unauthenticated' ? { token: active.token, why: error } : undefined;
     if (refused !== undefined) this.#identity = undefined;
     const next = active.preference + 1;
     this.#start('reconnecting', { refused, ...(!worked && next < connectors.length ? { first: next } : {}) });
@@ -164,15 +169,29 @@ export class ConnectionManager {
    * The server no longer accepts the connection's credentials: gets new ones and another connection with
    * them. Calls about the same connection share one renewal. False when there are no others to get.
    */
-  renew(connection: Connection): boolean {
+  renew(connection: Connection, why: RpcError): boolean {
     if (!this.#options.tokens.renewable) return false;
     const active = this.#active;
     if (active !== undefined && active.connection === connection) {
       this.#identity = undefined;
       this.#dropActive();
-      this.#start('reconnecting', { refused: active.token });
+      this.#start('reconnecting', { refused: { token: active.token, why } });
     }
     return true;
+  }
+
+  /**
+   * The connection's token may not do something: gets one that may, and another connection with it. The present
+   * one stays in use until then, and when there is none to get, which resolves with false.
+   */
+  async widen(connection: Connection, why: RpcError): Promise<boolean> {
+    try {
+      if (!(await this.#options.tokens.widen(this.tokenOf(connection), why))) return false;
+    } catch (error) {
+      this.#options.events.onError(error as Error);
+      return false;
+    }
+    return this.renew(connection, why);
   }
 
   async close(): Promise<void> {
@@ -182,6 +201,7 @@ export class ConnectionManager {
     const reason = new RpcError('cancelled', 'The client has been closed');
     this.#work.abort(reason);
     for (const waiting of this.#waiting.splice(0)) waiting.reject(reason);
+    this.#options.tokens.close();
     this.#options.onChange();
     await Promise.all([active?.connection.close(), ...[...this.#retired].map((connection) => connection.close())]);
   }
@@ -215,7 +235,7 @@ export class ConnectionManager {
   async #establish(signal: AbortSignal, { first = 0, refused }: Start): Promise<void> {
     const { clock, connectors, maxAttempts, reconnect, retryDelay, tokens } = this.#options;
     const order = connectors.map((_connector, index) => index);
-    if (refused !== undefined) await tokens.discard(refused);
+    if (refused !== undefined) await tokens.discard(refused.token, refused.why);
     for (let round = 0; ; round += 1) {
       const falling = round === 0 && first > 0;
       // Down to the next transport at once; back to one that has just failed only after a pause.
@@ -227,7 +247,7 @@ export class ConnectionManager {
         if (signal.aborted) throw error;
         this.#failures += 1;
         this.#lastError = error as Error;
-        if ((error as RpcError).code === 'unauthenticated' || !reconnect || this.#failures > maxAttempts) throw error;
+        if (isRefusal(error) || !reconnect || this.#failures > maxAttempts) throw error;
         this.#options.onChange();
       }
     }
@@ -241,7 +261,7 @@ export class ConnectionManager {
       try {
         return await this.#openAuthenticated(connector, preference, signal);
       } catch (error) {
-        if (signal.aborted || (error as RpcError).code === 'unauthenticated') throw error;
+        if (signal.aborted || isRefusal(error)) throw error;
         failures.push(new Error(`${connector.kind}: ${messageOf(error)}`, { cause: error }));
       }
     }
@@ -249,16 +269,20 @@ export class ConnectionManager {
     throw new RpcError('unavailable', `Cannot connect. ${reasons}`, { cause: new AggregateError(failures) });
   }
 
-  /** A refused token is replaced once. */
+  /** A refused token is replaced once, and one that may not connect by one that may. */
   async #openAuthenticated(connector: Connector, preference: number, signal: AbortSignal): Promise<Active> {
     const { tokens } = this.#options;
-    const token = await tokens.token();
-    try {
-      return await this.#open(connector, preference, token, signal);
-    } catch (error) {
-      if (!tokens.renewable || signal.aborted || (error as RpcError).code !== 'unauthenticated') throw error;
-      await tokens.discard(token);
-      return this.#open(connector, preference, await tokens.token(), signal);
+    const refusals = new Set<string>();
+    for (;;) {
+      const token = await untilAborted(tokens.token(), signal);
+      try {
+        return await this.#open(connector, preference, token, signal);
+      } catch (error) {
+        if (signal.aborted || !tokens.renewable || !isRefusal(error) || refusals.has(error.code)) throw error;
+        refusals.add(error.code);
+        if (error.code === 'unauthenticated') await tokens.discard(token, error);
+        else if (!(await untilAborted(tokens.widen(token, error), signal))) throw error;
+      }
     }
   }
 
@@ -317,7 +341,7 @@ export class ConnectionManager {
         return this.#adopt(await this.#openBest(better, signal), signal);
       } catch (error) {
         // Credentials that one transport refuses and another takes: more attempts would not change that.
-        if (signal.aborted || (error as RpcError).code === 'unauthenticated') return;
+        if (signal.aborted || isRefusal(error)) return;
       }
     }
   }
@@ -334,5 +358,18 @@ export class ConnectionManager {
     if (this.#state === 'closed') return;
     this.#state = state;
     this.#options.onChange();
+  }
+}
+
+/** What it is about goes on: another attempt may want it. */
+async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = new Deferred<never>();
+  const onAbort = () => aborted.reject(signal.reason);
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }

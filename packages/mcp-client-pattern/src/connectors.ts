@@ -1,5 +1,6 @@
 import { CLOSE_CODES, WebSocketClientTransport } from '@mcp-blocks/encrypted-websocket';
 import { StreamableHTTPClientTransport, type Transport } from '@modelcontextprotocol/client';
+import { challengeFetch } from './auth/challenge.js';
 import type { ConnectorEnvironment } from './config.js';
 import type { Connector } from './connection.js';
 import { pushbackFetch } from './pushback-fetch.js';
@@ -47,7 +48,7 @@ export function networkConnectors(environment: ConnectorEnvironment): readonly C
   );
   const http = sdkConnector('http', protocol, (token) => {
     const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
-    return new StreamableHTTPClientTransport(httpUrl, { requestInit: { headers }, fetch: pushbackFetch(protocol.clock) });
+    return new StreamableHTTPClientTransport(httpUrl, { requestInit: { headers }, fetch: challengeFetch(pushbackFetch(protocol.clock)) });
   });
   return [...(enableWebSocket ? [webSocket] : []), ...(enableHttpFallback ? [http] : [])];
 }

@@ -1,4 +1,12 @@
 export { AmbiguousOutcomeError, type AmbiguousReason } from './ambiguous-outcome-error.js';
+export type {
+  AuthorizationCodeOptions,
+  AuthorizationRequest,
+  ClientCredentialsOptions,
+  OAuthOptions,
+  OAuthStorage,
+  PrivateKeyJwtOptions,
+} from './auth/oauth-options.js';
 export type { BatchItem, BatchResult } from './batch.js';
 export { CacheStore, type CacheStoreOptions } from './cache-store.js';
 export type { ConnectorEnvironment, MCPClientConfig, RequestOptions } from './config.js';

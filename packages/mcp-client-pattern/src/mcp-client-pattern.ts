@@ -1,4 +1,5 @@
 import { ConfigurationError, Events, isJsonObject, type JsonObject, META, RpcError, type RpcResult } from '@mcp-blocks/core';
+import { clientTokens } from './auth/client-tokens.js';
 import { backoffDelay } from './backoff.js';
 import { type BatchItem, type BatchResult, runBatch } from './batch.js';
 import { CacheStore } from './cache-store.js';
@@ -23,8 +24,8 @@ import { CallCounter, type MCPClientMetrics } from './metrics.js';
 import { type Delivery, RequestScheduler } from './request-scheduler.js';
 import { type CacheableRequest, type CacheStats, ResponseCache } from './response-cache.js';
 import { RetryPolicy } from './retry-policy.js';
+import { isRefusal } from './sdk-errors.js';
 import { matcher } from './text-pattern.js';
-import { TokenSource } from './token-source.js';
 import { ToolHints } from './tool-hints.js';
 import { TypedRequests } from './typed-requests.js';
 
@@ -106,7 +107,7 @@ export class MCPClientPattern extends TypedRequests {
     });
     this.#manager = new ConnectionManager({
       connectors,
-      tokens: new TokenSource(resolved.credentials?.token),
+      tokens: clientTokens(resolved),
       clock,
       reconnect: resolved.enableReconnection,
       maxAttempts: reconnectOptions.maxAttempts,
@@ -132,7 +133,8 @@ export class MCPClientPattern extends TypedRequests {
         connection: () => this.#manager.connection,
         refusal: () => this.#refusal(),
         lost,
-        renew: (connection) => this.#manager.renew(connection),
+        renew: (connection, error) => this.#manager.renew(connection, error),
+        widen: (connection, error) => this.#manager.widen(connection, error),
         mayRepeat: (method, params) => this.#hints.mayRepeat(method, params),
         sent: () => this.#monitor?.sent(),
         answered,
@@ -309,7 +311,9 @@ export class MCPClientPattern extends TypedRequests {
     const token = this.#manager.tokenOf(connection);
     const { partition } = this.#config.cacheOptions;
     if (partition !== undefined) return `as ${partition(token)}`;
-    return token === undefined ? this.#nobody : this.#store.nameOf(token);
+    if (token === undefined) return this.#nobody;
+    const person = this.#manager.personOf(token);
+    return person === undefined ? this.#store.nameOf(token) : `oauth ${person}`;
   }
 
   #answered(roundTripMs: number | undefined): void {
@@ -338,8 +342,7 @@ export class MCPClientPattern extends TypedRequests {
     if (state === 'closed') return new RpcError('cancelled', 'The client has been closed');
     if (!gaveUp) return undefined;
     const reason = lastError?.message ?? 'the connection was lost';
-    if (lastError instanceof RpcError && lastError.code === 'unauthenticated')
-      return new RpcError('unauthenticated', reason, { cause: lastError });
+    if (isRefusal(lastError)) return new RpcError(lastError.code, reason, { cause: lastError });
     return new RpcError('unavailable', `Not connected: ${reason}`, { cause: lastError });
   }
 

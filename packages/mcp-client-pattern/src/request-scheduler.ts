@@ -43,7 +43,9 @@ export interface Route {
   refusal(): RpcError | undefined;
   lost(connection: Connection, error: Error): void;
   /** Gets new credentials and a connection with them; false when there are none to get. */
-  renew(connection: Connection): boolean;
+  renew(connection: Connection, why: RpcError): boolean;
+  /** Gets credentials that may do what these may not, and a connection with them; false when there are none to get. */
+  widen(connection: Connection, why: RpcError): Promise<boolean>;
   /** Whether a request may be sent again when nobody knows if it was carried out. */
   mayRepeat(method: string, params: JsonObject): boolean;
   /** Something was sent; the server owes an answer. */
@@ -82,7 +84,12 @@ interface Job {
   attempts: number;
   deliveries: number;
   renewed: boolean;
+  /** How often its credentials were found to lack a scope. */
+  widened: number;
 }
+
+/** A request waits for further scopes at most so often (MCP 2026-07-28, basic/authorization, "Step-Up Authorization Flow"). */
+const MAX_WIDENED = 2;
 
 /** Sends requests over whatever connection there is: by priority, so many at a time, again where that is safe. */
 export class RequestScheduler {
@@ -149,6 +156,7 @@ export class RequestScheduler {
       attempts: 0,
       deliveries: 0,
       renewed: false,
+      widened: 0,
     };
     retries.noteRequest();
     this.#jobs.add(job);
@@ -237,7 +245,9 @@ export class RequestScheduler {
     } catch (error) {
       // An error of the server's own.
       if (isRpcError(error) && error.jsonRpcCode !== undefined) route.answered();
-      if (job.state === 'sent') {
+      if (job.state === 'sent' && isRpcError(error) && error.code === 'insufficient_scope' && job.widened < MAX_WIDENED) {
+        this.#widen(job, connection, error);
+      } else if (job.state === 'sent') {
         const verdict = this.#verdictOn(job, connection, error as Error);
         if ('error' in verdict) job.settle(verdict);
         else this.#again(job, verdict.delayMs, error as Error);
@@ -261,7 +271,7 @@ export class RequestScheduler {
     }
     if (!isRpcError(error)) return { error };
     // Refused before it was carried out, so any method may be sent again.
-    if (error.code === 'unauthenticated' && !job.renewed && route.renew(connection)) {
+    if (error.code === 'unauthenticated' && !job.renewed && route.renew(connection, error)) {
       job.renewed = true;
       return { delayMs: 0 };
     }
@@ -290,6 +300,23 @@ export class RequestScheduler {
       }, delayMs);
     } else queue();
     this.#options.route.retried({ method: job.request.method, attempt: job.attempts, delayMs, reason });
+  }
+
+  /** Refused before it was carried out: it waits for credentials with the scope, and is sent again with them. */
+  #widen(job: Job, connection: Connection, reason: RpcError): void {
+    job.widened += 1;
+    job.state = 'pausing';
+    job.cancelPause = () => {};
+    this.#pausing += 1;
+    void this.#options.route.widen(connection, reason).then((widened) => {
+      if (job.state !== 'pausing') return;
+      if (!widened || job.entry === undefined) return job.settle({ error: reason });
+      this.#pausing -= 1;
+      job.state = 'queued';
+      this.#queue.putBack(job.entry);
+      this.#options.route.retried({ method: job.request.method, attempt: job.attempts, delayMs: 0, reason });
+      this.pump();
+    });
   }
 
   #mayRepeat({ request }: Job): boolean {

@@ -67,9 +67,14 @@ export function readOpenError(error: unknown): RpcError {
   const cause = SdkError.isInstance(error) && isJsonObject(error.data) ? (error.data as { cause?: unknown }).cause : undefined;
   if (cause !== undefined) {
     const underneath = readOpenError(cause);
-    if (underneath.code === 'unauthenticated') return underneath;
+    if (isRefusal(underneath)) return underneath;
   }
   return new RpcError('unavailable', messageOf(error), { cause: error });
+}
+
+/** Whether a server, or what has the tokens for it, refused the credentials: another attempt would end alike. */
+export function isRefusal(error: unknown): error is RpcError {
+  return isRpcError(error) && (error.code === 'unauthenticated' || error.code === 'insufficient_scope');
 }
 
 function readAuthorizationError(error: unknown): RpcError | undefined {

@@ -1,10 +1,11 @@
 import { RpcError } from '@mcp-blocks/core';
+import type { Tokens } from './tokens.js';
 
 /** A bearer token, or the function that gets one. */
 export type TokenOption = string | (() => Promise<string>);
 
 /** Holds the current bearer token and gets a new one, once for however many callers need it. */
-export class TokenSource {
+export class TokenSource implements Tokens {
   readonly #option: TokenOption | undefined;
   #current: Promise<string> | undefined;
 
@@ -35,6 +36,16 @@ export class TokenSource {
     const value = await current.catch(() => undefined);
     if (value === refused && this.#current === current) this.#current = undefined;
   }
+
+  /** What a token may do is the business of the function. */
+  widen(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  personOf(): undefined {}
+
+  /** The function ends by itself. */
+  close(): void {}
 
   #ask(get: () => Promise<string>): Promise<string> {
     const asked: Promise<string> = (async () => get())().catch((cause: unknown) => {
