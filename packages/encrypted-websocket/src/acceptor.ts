@@ -15,6 +15,9 @@ import type { NoiseEndpoints } from './server-noise.js';
 import type { ResolvedOptions } from './server-options.js';
 import { SESSION_HEADER, SUBPROTOCOL } from './subprotocols.js';
 
+/** Frames of one message. A message of 4 MiB in pieces of 1 KiB has as many; more are work without a purpose. */
+const MAX_FRAGMENTS = 4096;
+
 /** A client that has been let in. */
 export interface Accepted {
   readonly socket: ChannelSocket;
@@ -114,7 +117,7 @@ export class Acceptor {
         socket.off('error', ignoreError);
         opened = this.#upgrade(request, socket, head, { protocol: handshake.protocol, sessionId });
         if (opened === undefined) return;
-        greeting = new ServerGreeting(opened, socket as Socket, endpoint);
+        greeting = new ServerGreeting(opened, socket as Socket, endpoint, clock);
         refuse = (error) => this.#refuseGreeting(greeting as ServerGreeting, error);
         principal = await this.#authenticateHello(handshake, greeting, state);
         if (isRefused || greeting.isOver) return;
@@ -214,6 +217,8 @@ export class Acceptor {
     const upgrader = new WebSocketServer({
       noServer: true,
       clientTracking: false,
+      autoPong: false,
+      maxFragments: MAX_FRAGMENTS,
       perMessageDeflate,
       maxPayload,
       handleProtocols: (_offered, request) => this.#answers.get(request)?.protocol ?? false,

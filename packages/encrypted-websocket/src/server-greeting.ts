@@ -1,10 +1,11 @@
-import { RpcError } from '@mcp-blocks/core';
+import { type CancelTimer, type Clock, RpcError } from '@mcp-blocks/core';
 import type { ChannelSocket, SocketEvents } from './channel-socket.js';
 import { CLOSE_CODES } from './close-codes.js';
 import { decodeHello, encodeWelcome, type Welcome } from './greetings.js';
 import type { NoiseChannel } from './noise/noise-channel.js';
 import type { NoiseEndpoint } from './noise/noise-endpoint.js';
 import type { NoiseHandshake } from './noise/noise-handshake.js';
+import { CLOSE_GRACE_MS } from './socket-transport.js';
 
 /** The network socket underneath, watched for a peer that sends more than a greeting. */
 interface Network {
@@ -29,6 +30,7 @@ export class ServerGreeting implements SocketEvents {
   readonly hello: Promise<ClientHello>;
   readonly #socket: ChannelSocket;
   readonly #network: Network;
+  readonly #clock: Clock;
   readonly #bytesBefore: number;
   readonly #handshake: NoiseHandshake;
   readonly #limit = () => this.#checkBytes();
@@ -36,13 +38,15 @@ export class ServerGreeting implements SocketEvents {
   #channel: NoiseChannel | undefined;
   #hasHello = false;
   #isOver = false;
+  #cancelGrace: CancelTimer = () => {};
 
-  constructor(socket: ChannelSocket, network: Network, endpoint: NoiseEndpoint) {
+  constructor(socket: ChannelSocket, network: Network, endpoint: NoiseEndpoint, clock: Clock) {
     const { promise, ...settle } = Promise.withResolvers<ClientHello>();
     this.hello = promise;
     this.#settle = settle;
     this.#socket = socket;
     this.#network = network;
+    this.#clock = clock;
     this.#bytesBefore = network.bytesRead ?? 0;
     this.#handshake = endpoint.handshake((frame) => {
       if (socket.isOpen) socket.send(frame);
@@ -84,12 +88,15 @@ export class ServerGreeting implements SocketEvents {
   }
 
   ended(): void {
+    this.#cancelGrace();
+    this.#network.off('data', this.#limit);
     this.#fail(CLOSE_CODES.abnormal, 'the client hung up');
   }
 
   /** Welcomes the client. The channel and the socket are the caller's from here on. */
   welcome(welcome: Required<Welcome>): NoiseChannel {
-    this.#leave();
+    this.#isOver = true;
+    this.#network.off('data', this.#limit);
     const channel = this.#channel as NoiseChannel;
     this.#socket.send(channel.seal(encodeWelcome(welcome), 'welcome'));
     return channel;
@@ -98,7 +105,7 @@ export class ServerGreeting implements SocketEvents {
   /** Ends the connection with a code, which is sealed where the client can open it. */
   refuse(closeCode: number, reason: string): void {
     if (this.#isOver) return;
-    this.#leave();
+    this.#isOver = true;
     const channel = this.#channel;
     if (channel !== undefined && !channel.isDestroyed && this.#socket.isOpen) {
       this.#socket.send(channel.sealClose(closeCode, reason));
@@ -107,6 +114,7 @@ export class ServerGreeting implements SocketEvents {
       this.#socket.close(closeCode, '');
     }
     this.#forget();
+    this.#cancelGrace = this.#clock.setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS);
   }
 
   #shake(frame: Uint8Array): void {
@@ -130,26 +138,24 @@ export class ServerGreeting implements SocketEvents {
     this.#settle.resolve({ headers, clientKey: channel.peerPublicKey });
   }
 
+  /** Also of a client that was refused, and sends on instead of answering the close frame. */
   #checkBytes(): void {
-    if ((this.#network.bytesRead ?? 0) - this.#bytesBefore > MAX_GREETING_BYTES) this.#fail(CLOSE_CODES.messageTooBig, 'a long greeting');
+    if ((this.#network.bytesRead ?? 0) - this.#bytesBefore <= MAX_GREETING_BYTES) return;
+    if (this.#isOver) this.#socket.terminate();
+    else this.#fail(CLOSE_CODES.messageTooBig, 'a long greeting');
   }
 
   #fail(closeCode: number, reason: string): void {
     if (this.#isOver) return;
     // Abnormal: nobody is left to be told.
     if (closeCode === CLOSE_CODES.abnormal) {
-      this.#leave();
+      this.#isOver = true;
       this.#forget();
       this.#socket.terminate();
     } else {
       this.refuse(closeCode, '');
     }
     this.#settle.reject(new RpcError('invalid_request', `Noise: ${reason}`, { auditReason: `noise: ${reason}` }));
-  }
-
-  #leave(): void {
-    this.#isOver = true;
-    this.#network.off('data', this.#limit);
   }
 
   #forget(): void {

@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { RpcError } from '@mcp-blocks/core';
 import { ManualClock, testPrincipal } from '@mcp-blocks/core/testing';
 import { describe, expect, it } from 'vitest';
@@ -7,7 +8,7 @@ import * as node from '../src/index.js';
 import { nodeCrypto } from '../src/noise/node-crypto.js';
 import { NoiseEndpoint } from '../src/noise/noise-endpoint.js';
 import { clientKeys, clientNoise, nameOf, open, openSilent, sealed, serverKeys, serverNoise, strangerKeys } from './noise-support.js';
-import { deferred, listening, modernRequest, openRaw, testHost, until, upgrade } from './support.js';
+import { cleanup, deferred, listening, modernRequest, openRaw, testHost, until, upgrade } from './support.js';
 
 const { CLOSE_CODES } = node;
 
@@ -69,6 +70,13 @@ describe('the server refuses', () => {
     }
     await open(url, { noise: clientNoise('IK', { privateKey: strangerKeys.privateKey }) }).transport.start();
     await open(url, { noise: clientNoise('NK') }).transport.start();
+  });
+
+  it('every key when the function promises its answer instead of giving it', async () => {
+    const { url } = await sealed(testHost(), { noise: serverNoise({ acceptPeer: (async () => true) as never }) });
+    for (const pattern of ['XK', 'IK', 'XX'] as const) {
+      await expect(open(url, { noise: clientNoise(pattern) }).transport.start()).rejects.toMatchObject({ code: 'forbidden' });
+    }
   });
 
   it.each([
@@ -162,6 +170,43 @@ describe('a handshake that leads nowhere', () => {
     expect(host.audited).toMatchObject([{ reason: 'noise: a long greeting' }]);
   });
 
+  it.each([
+    ['sends on instead of saying goodbye', (hostile: Hostile) => hostile.flood()],
+    ['does not say goodbye', ({ clock }: Hostile) => clock.advance(5_000)],
+  ])('that was refused is cut when the client %s', async (_name, act) => {
+    const clock = new ManualClock();
+    const { url, listener } = await sealed(testHost({ maxMessageBytes: 64 * 1024 * 1024 }), { clock, handshakeTimeoutMs: 60_000 });
+    const hostile = await openHostile(url, clock);
+    hostile.raw.write(maskedFrame(48, Buffer.alloc(48)));
+    await until(() => listener.metrics().refusedHandshakes === 1);
+    await act(hostile);
+    await hostile.closed;
+    expect(hostile.floodedBytes()).toBeLessThan(16 * 1024 * 1024);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('lasts longer than a key: the client changes none before the welcome', async () => {
+    const clock = new ManualClock();
+    const asked = deferred();
+    const known = deferred();
+    const authenticate = async () => {
+      asked.resolve();
+      await known.promise;
+      return testPrincipal();
+    };
+    const { url } = await sealed(testHost({ authenticate }), { clock });
+    const { transport, call, received } = open(url, { clock, noise: clientNoise('IK', { keyRotationIntervalMs: 1_000 }) });
+    const started = transport.start();
+    await asked.promise;
+    await clock.advance(3_000);
+    known.resolve();
+    await started;
+    await clock.advance(1_000);
+    expect(transport.metrics()).toMatchObject({ keyRotations: 1 });
+    await call(1, 'echo');
+    await until(() => received.length === 1);
+  });
+
   it('is given up on by the client when the server says no welcome', async () => {
     const clock = new ManualClock();
     const asked = deferred();
@@ -199,3 +244,38 @@ describe('a handshake that leads nowhere', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 });
+
+type Hostile = Awaited<ReturnType<typeof openHostile>>;
+
+/** A connection that offers Noise over plain TCP, and answers no close frame. */
+async function openHostile(url: string, clock: ManualClock) {
+  const raw = connect(Number(new URL(url).port), '127.0.0.1');
+  cleanup(async () => raw.destroy());
+  const closed = deferred();
+  let flooded = 0;
+  raw.on('error', () => {});
+  raw.on('close', () => closed.resolve());
+  raw.write(
+    `GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n` +
+      `Sec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}\r\nSec-WebSocket-Protocol: mcp.${nameOf('NK')}\r\n\r\n`,
+  );
+  await new Promise((resolve) => raw.once('data', resolve));
+  raw.resume();
+  /** One frame of 32 MiB, for as long as somebody takes it; its last byte never comes. */
+  const flood = async () => {
+    const chunk = Buffer.alloc(65_536);
+    raw.write(maskedFrame(2 ** 25 + 1, chunk));
+    for (flooded = chunk.length; flooded < 2 ** 25 && !raw.destroyed; flooded += chunk.length) {
+      await new Promise((resolve) => raw.write(chunk, resolve));
+    }
+  };
+  return { raw, clock, closed: closed.promise, flood, floodedBytes: () => flooded };
+}
+
+/** The beginning of a binary frame (RFC 6455, section 5.2), masked with zeros. */
+function maskedFrame(length: number, payload: Buffer): Buffer {
+  const head = Buffer.alloc(14);
+  head.set([0x82, 0xff]);
+  head.writeBigUInt64BE(BigInt(length), 2);
+  return Buffer.concat([head, payload]);
+}

@@ -310,7 +310,8 @@ export class NoiseChannel {
     const { clock, keyRotationIntervalMs, onRekey } = this.#options;
     this.#cancelTimer = clock.setTimeout(() => {
       this.#startTimer();
-      if (this.#hasSealedGreeting && this.#sealedUnderKey > 0) onRekey(this.rotate());
+      // Between its hello and the welcome a client has nothing to say.
+      if (this.#hasOpenedGreeting && this.#sealedUnderKey > 0) onRekey(this.rotate());
     }, keyRotationIntervalMs);
   }
 

@@ -78,7 +78,8 @@ export class NoiseHandshake {
     const key = this.#peerPublicKey();
     if (key === undefined) return;
     if (serverKey !== undefined && encodeKey(serverKey) !== key) throw this.#refuse();
-    if (acceptPeer !== undefined && !acceptPeer(key)) throw this.#refuse();
+    // Not merely truthy, as the promise of an async function is.
+    if (acceptPeer !== undefined && acceptPeer(key) !== true) throw this.#refuse();
   }
 
   #channel(): NoiseChannel {
