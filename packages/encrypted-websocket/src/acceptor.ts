@@ -18,9 +18,6 @@ import { SESSION_HEADER, SUBPROTOCOL } from './subprotocols.js';
 /** Frames of one message. A message of 4 MiB in pieces of 1 KiB has as many; more are work without a purpose. */
 const MAX_FRAGMENTS = 4096;
 
-/** Frames of one message. A message of 4 MiB in pieces of 1 KiB has as many; more are work without a purpose. */
-const MAX_FRAGMENTS = 4096;
-
 /** A client that has been let in. */
 export interface Accepted {
   readonly socket: ChannelSocket;
@@ -220,8 +217,6 @@ export class Acceptor {
     const upgrader = new WebSocketServer({
       noServer: true,
       clientTracking: false,
-      autoPong: false,
-      maxFragments: MAX_FRAGMENTS,
       autoPong: false,
       maxFragments: MAX_FRAGMENTS,
       perMessageDeflate,
