@@ -67,9 +67,10 @@ export class Tokens implements Authenticator {
 }
 
 /** A secured server with HTTP and WebSocket on ports of their own, each behind a door. */
-export async function startServer(service: RpcService, options: { tokens?: Tokens } = {}) {
-  const webSocket = encryptedWebSocket({ port: 0 });
-  const web = http({ port: 0 });
+export async function startServer(service: RpcService, options: { tokens?: Tokens; allowedOrigins?: readonly string[] } = {}) {
+  const origins = options.allowedOrigins === undefined ? {} : { allowedOrigins: options.allowedOrigins };
+  const webSocket = encryptedWebSocket({ port: 0, ...origins });
+  const web = http({ port: 0, ...origins });
   const server = new SecureMCPServer({
     service,
     listeners: [web, webSocket],

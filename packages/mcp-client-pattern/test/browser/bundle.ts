@@ -3,7 +3,9 @@ import { build, defaultClientConditions } from 'vite';
 
 /** What a bundler makes of a module for browsers. */
 export interface Bundle {
-  /** The chunk a page starts with. */
+  /** The chunks by path; the first is the one to load. */
+  readonly chunks: ReadonlyMap<string, string>;
+  /** What a page that loads it gets at once, minified. */
   readonly code: string;
   /** The names under which modules were imported, from anywhere. */
   readonly imports: readonly string[];
@@ -36,10 +38,23 @@ export async function bundle(source: string, mode: 'production' | 'development' 
         load: (id) => (id === entry ? source : undefined),
       },
     ],
-    build: { write: false, target: 'es2022', rolldownOptions: { input: entry, preserveEntrySignatures: 'strict' } },
+    build: {
+      write: false,
+      target: 'es2022',
+      rolldownOptions: { input: entry, preserveEntrySignatures: 'strict' },
+    },
   });
-  const chunks = [output].flat().flatMap((one) => ('output' in one ? one.output : []));
-  const first = chunks.find((chunk) => chunk.type === 'chunk' && chunk.isEntry);
-  if (first?.type !== 'chunk') throw new Error('The bundle has no entry');
-  return { code: first.code, imports };
+  const chunks = [output]
+    .flat()
+    .flatMap((one) => ('output' in one ? one.output : []))
+    .filter((one) => one.type === 'chunk')
+    .sort((one, other) => Number(other.isEntry) - Number(one.isEntry));
+  const atOnce = new Set(chunks.slice(0, 1));
+  // What is added on the way is looked at too.
+  for (const { imports: names } of atOnce) for (const chunk of chunks) if (names.includes(chunk.fileName)) atOnce.add(chunk);
+  return {
+    chunks: new Map(chunks.map(({ fileName, code }) => [`/${fileName}`, code])),
+    code: [...atOnce].map(({ code }) => code).join('\n'),
+    imports,
+  };
 }
