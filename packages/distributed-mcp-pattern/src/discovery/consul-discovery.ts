@@ -1,10 +1,10 @@
-import { type Clock, ConfigurationError, type Random, type ServiceNode, type ServiceRegistry, systemClock } from '@mcp-blocks/core';
+import { type Clock, type Random, type ServiceNode, type ServiceRegistry, systemClock } from '@mcp-blocks/core';
 import { z } from 'zod';
 import { machineOptions, parseOptions } from '../option-schemas.js';
 import { type ConsulCheck, ConsulRegistration } from './consul-registration.js';
 import { readService } from './consul-service.js';
+import { Registrations } from './registrations.js';
 import { RegistryHttp, type RegistryHttpOptions, registryHttpOptions } from './registry-http.js';
-import { serviceNodeSchema } from './service-node-schema.js';
 import { type ServiceFollower, ServiceWatches } from './service-watches.js';
 
 /** Options of {@link ConsulDiscovery}. */
@@ -63,7 +63,7 @@ export class ConsulDiscovery implements ServiceRegistry {
   readonly #options: z.output<typeof optionsSchema>;
   readonly #clock: Clock;
   readonly #watches: ServiceWatches;
-  readonly #registrations = new Set<() => Promise<void>>();
+  readonly #registrations = new Registrations();
 
   /** @throws ConfigurationError for endpoints that are no URLs and values out of range. */
   constructor(options: ConsulDiscoveryOptions) {
@@ -94,24 +94,16 @@ export class ConsulDiscovery implements ServiceRegistry {
    * RpcError `unavailable` when no agent answers.
    */
   async register(service: string, node: ServiceNode): Promise<() => Promise<void>> {
-    const { data, error } = serviceNodeSchema.safeParse(node);
-    if (error) {
-      throw new ConfigurationError(`node.${error.issues[0]?.path.join('.') ?? ''}`, error.issues[0]?.message ?? 'expected a ServiceNode');
-    }
     const { check, forgetAfterMs } = this.#options;
-    const registration = new ConsulRegistration({ http: this.#http, service, node: data, check, forgetAfterMs, clock: this.#clock });
-    await registration.enter();
-    const leave = async () => {
-      if (!this.#registrations.delete(leave)) return;
-      await registration.leave();
-    };
-    this.#registrations.add(leave);
-    return leave;
+    return await this.#registrations.enter(
+      node,
+      (checked) => new ConsulRegistration({ http: this.#http, service, node: checked, check, forgetAfterMs, clock: this.#clock }),
+    );
   }
 
   /** Ends every watch and takes the nodes registered here out. */
   async close(): Promise<void> {
-    await Promise.all([this.#watches.close(), ...[...this.#registrations].map((leave) => leave())]);
+    await Promise.all([this.#watches.close(), this.#registrations.close()]);
     this.#http.close();
   }
 

@@ -1,8 +1,9 @@
-import { type Clock, ConfigurationError, type Random, type ServiceNode, type ServiceRegistry, systemClock } from '@mcp-blocks/core';
+import { type Clock, type Random, type ServiceNode, type ServiceRegistry, systemClock } from '@mcp-blocks/core';
 import { z } from 'zod';
 import { machineOptions, parseOptions } from '../option-schemas.js';
 import { type EtcdChange, EtcdClient, type EtcdClientOptions, type EtcdEntry, type EtcdWatchMessage } from './etcd-client.js';
 import { EtcdRegistration } from './etcd-registration.js';
+import { Registrations } from './registrations.js';
 import { registryHttpOptions } from './registry-http.js';
 import { serviceNodeSchema } from './service-node-schema.js';
 import { type ServiceFollower, ServiceWatches } from './service-watches.js';
@@ -46,7 +47,7 @@ export class EtcdDiscovery implements ServiceRegistry {
   readonly #leaseTtlMs: number;
   readonly #clock: Clock;
   readonly #watches: ServiceWatches;
-  readonly #registrations = new Set<() => Promise<void>>();
+  readonly #registrations = new Registrations();
 
   /** @throws ConfigurationError for endpoints that are no URLs and values out of range. */
   constructor(options: EtcdDiscoveryOptions) {
@@ -73,28 +74,22 @@ export class EtcdDiscovery implements ServiceRegistry {
   }
 
   async register(service: string, node: ServiceNode): Promise<() => Promise<void>> {
-    const { data, error } = serviceNodeSchema.safeParse(node);
-    if (error)
-      throw new ConfigurationError(`node.${error.issues[0]?.path.join('.') ?? ''}`, error.issues[0]?.message ?? 'expected a ServiceNode');
-    const registration = new EtcdRegistration({
-      client: this.#client,
-      key: this.#prefix(service) + encodeURIComponent(data.id),
-      value: JSON.stringify(data),
-      leaseTtlMs: this.#leaseTtlMs,
-      clock: this.#clock,
-    });
-    await registration.enter();
-    const leave = async () => {
-      if (!this.#registrations.delete(leave)) return;
-      await registration.leave();
-    };
-    this.#registrations.add(leave);
-    return leave;
+    return await this.#registrations.enter(
+      node,
+      (checked) =>
+        new EtcdRegistration({
+          client: this.#client,
+          key: this.#prefix(service) + encodeURIComponent(checked.id),
+          value: JSON.stringify(checked),
+          leaseTtlMs: this.#leaseTtlMs,
+          clock: this.#clock,
+        }),
+    );
   }
 
   /** Ends every watch and takes the nodes registered here out. */
   async close(): Promise<void> {
-    await Promise.all([this.#watches.close(), ...[...this.#registrations].map((leave) => leave())]);
+    await Promise.all([this.#watches.close(), this.#registrations.close()]);
     this.#client.close();
   }
 
