@@ -1,7 +1,7 @@
 import { type Clock, sleep } from '@mcp-blocks/core';
-import { type Client, ProtocolError, ProtocolErrorCode } from '@modelcontextprotocol/client';
+import { type Client, type McpSubscription, ProtocolError, ProtocolErrorCode, type SubscriptionFilter } from '@modelcontextprotocol/client';
 
-/** Options of {@link listenForChanges}. */
+/** Options of {@link keepListening}. */
 export interface ListenOptions {
   readonly clock: Clock;
   /** Milliseconds to wait after the given number of failures in a row. */
@@ -11,22 +11,35 @@ export interface ListenOptions {
   onError(error: Error): void;
 }
 
-/**
- * Keeps a modern connection's `subscriptions/listen` open for the list changes that the server offers,
- * until the signal aborts. The changes arrive as notifications like any other.
- */
-export async function listenForChanges(client: Client, options: ListenOptions, signal: AbortSignal): Promise<void> {
+/** The lists whose changes the server tells of. */
+export function offeredChanges(client: Client): SubscriptionFilter {
   const { tools, prompts, resources } = client.getServerCapabilities() ?? {};
-  const filter = {
+  return {
     ...(tools?.listChanged ? { toolsListChanged: true } : {}),
     ...(prompts?.listChanged ? { promptsListChanged: true } : {}),
     ...(resources?.listChanged ? { resourcesListChanged: true } : {}),
   };
-  if (Object.keys(filter).length === 0) return;
+}
+
+/**
+ * Keeps a modern connection's `subscriptions/listen` open until the signal aborts. The changes arrive as
+ * notifications like any other.
+ *
+ * @param opened - one that is open already.
+ */
+export async function keepListening(
+  client: Client,
+  filter: SubscriptionFilter,
+  options: ListenOptions,
+  signal: AbortSignal,
+  opened?: McpSubscription,
+): Promise<void> {
+  let open = opened;
   let failures = 0;
   while (!signal.aborted) {
     try {
-      const subscription = await client.listen(filter, { signal });
+      const subscription = open ?? (await client.listen(filter, { signal }));
+      open = undefined;
       if (failures > 0) options.onGap();
       failures = 0;
       await subscription.closed;

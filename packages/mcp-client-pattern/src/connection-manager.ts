@@ -119,6 +119,16 @@ export class ConnectionManager {
     return this.#gaveUp;
   }
 
+  /** Why a request would wait in vain, if it would. */
+  get refusal(): RpcError | undefined {
+    if (this.#state === 'closed') return new RpcError('cancelled', 'The client has been closed');
+    if (!this.#gaveUp) return undefined;
+    const error = this.#lastError;
+    const reason = error?.message ?? 'the connection was lost';
+    if (isRefusal(error)) return new RpcError(error.code, reason, { cause: error });
+    return new RpcError('unavailable', `Not connected: ${reason}`, { cause: error });
+  }
+
   /** Resolves when connected; joins attempts under way. Rejects when they are given up. */
   connect(): Promise<void> {
     if (this.#active !== undefined) return Promise.resolve();

@@ -36,6 +36,12 @@ export interface Connection {
    * @throws ConnectionLostError when the connection failed the request; RpcError for everything else.
    */
   request(method: string, params: JsonObject, options: SendOptions): Promise<Answer>;
+  /**
+   * Makes these the resources whose changes the server tells of, in place of those before. Absent: it cannot.
+   *
+   * @throws RpcError when the server refuses; those before stay then.
+   */
+  watch?(uris: readonly string[], signal: AbortSignal): Promise<void>;
   /** Takes no part in anything new; closes when its requests in progress are answered. */
   retire(): void;
   /**

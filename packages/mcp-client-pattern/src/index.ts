@@ -27,6 +27,7 @@ export { MCPClientPattern } from './mcp-client-pattern.js';
 export { MCPClients, type MCPClientsOptions } from './mcp-clients.js';
 export type { MCPClientMetrics } from './metrics.js';
 export type { Retry } from './request-scheduler.js';
+export type { ResourceChange, ResourceListener } from './resource-subscriptions.js';
 export type { CacheEvent, CacheStats } from './response-cache.js';
 export type { ProtocolOptions, TransportFacts } from './sdk-connection.js';
 export type { TokenOption } from './token-source.js';

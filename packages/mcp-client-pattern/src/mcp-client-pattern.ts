@@ -22,9 +22,9 @@ import { KeepAlive } from './keep-alive.js';
 import { LatencyMeter } from './latency-meter.js';
 import { CallCounter, type MCPClientMetrics } from './metrics.js';
 import { type Delivery, RequestScheduler } from './request-scheduler.js';
+import { type ResourceListener, ResourceSubscriptions } from './resource-subscriptions.js';
 import { type CacheableRequest, type CacheStats, ResponseCache } from './response-cache.js';
 import { RetryPolicy } from './retry-policy.js';
-import { isRefusal } from './sdk-errors.js';
 import { matcher } from './text-pattern.js';
 import { ToolHints } from './tool-hints.js';
 import { TypedRequests } from './typed-requests.js';
@@ -48,6 +48,7 @@ export class MCPClientPattern extends TypedRequests {
   readonly #monitor: HealthMonitor | undefined;
   readonly #health: HealthState;
   readonly #events: Events<MCPClientEvents>;
+  readonly #subscriptions: ResourceSubscriptions;
   readonly #hints = new ToolHints();
   readonly #calls = new CallCounter();
   readonly #latency = new LatencyMeter();
@@ -64,12 +65,11 @@ export class MCPClientPattern extends TypedRequests {
   constructor(config: MCPClientConfig) {
     super();
     const resolved = resolveConfig(config);
-    const { clock, random, reconnectOptions } = resolved;
+    const { clock, random, reconnectOptions, cacheOptions, retryOptions } = resolved;
     this.#config = resolved;
     this.#events = new Events((error, event) => {
       if (event !== 'error') this.#report(error);
     });
-    const { cacheOptions, retryOptions } = resolved;
     this.#store = cacheOptions.store ?? new CacheStore({ maxSize: cacheOptions.maxSize, maxBytes: cacheOptions.maxBytes });
     this.#nobody = this.#store.newName();
     this.#health = new HealthState(resolved.degradedLatencyMs);
@@ -116,10 +116,20 @@ export class MCPClientPattern extends TypedRequests {
       retryDelay,
       events: {
         onNotification: (method, params) => this.#notified(method, params),
-        onGap: () => this.#cache.missedNotifications(),
+        onGap: () => {
+          this.#cache.missedNotifications();
+          this.#subscriptions.gap();
+        },
         onError: (error) => this.#report(error),
       },
       onChange: () => this.#changed(),
+    });
+    this.#subscriptions = new ResourceSubscriptions({
+      clock,
+      timeoutMs: resolved.requestTimeout,
+      connect: () => this.connect(),
+      connection: () => this.#manager.connection,
+      onError: (error) => this.#report(error),
     });
     const answered = (roundTripMs?: number) => this.#answered(roundTripMs);
     const lost = (connection: Connection, error: Error, dead?: boolean) => this.#manager.lost(connection, error, dead);
@@ -131,7 +141,7 @@ export class MCPClientPattern extends TypedRequests {
       retries: new RetryPolicy({ ...retryOptions, clock, random }),
       route: {
         connection: () => this.#manager.connection,
-        refusal: () => this.#refusal(),
+        refusal: () => this.#manager.refusal,
         lost,
         renew: (connection, error) => this.#manager.renew(connection, error),
         widen: (connection, error) => this.#manager.widen(connection, error),
@@ -213,6 +223,21 @@ export class MCPClientPattern extends TypedRequests {
     return runBatch(items, lanes, (method, params, options) => this.request(method, params, options));
   }
 
+  /**
+   * Tells a listener of a resource's changes, over whatever connections there will be, and of times in which some
+   * may have been missed. Resolves, when the server has agreed, with the function that ends it.
+   *
+   * @throws RpcError `method_not_found` when the server has no subscriptions, or another error of its own.
+   */
+  subscribe(uri: string, listener: ResourceListener): Promise<() => Promise<void>> {
+    return this.#subscriptions.subscribe(uri, listener);
+  }
+
+  /** Ends a subscription of one listener, or of all. */
+  unsubscribe(uri: string, listener?: ResourceListener): Promise<void> {
+    return this.#subscriptions.unsubscribe(uri, listener);
+  }
+
   getConnectionStatus(): ConnectionStatus {
     const { state, transport, connection, lastError, reconnectAttempts } = this.#manager;
     return {
@@ -256,6 +281,7 @@ export class MCPClientPattern extends TypedRequests {
   /** Fails what waits with `cancelled` and ends the connection, its timers and subscriptions. May be called twice. */
   async close(): Promise<void> {
     this.#monitor?.stop();
+    this.#subscriptions.close();
     this.#scheduler.failAll(new RpcError('cancelled', 'The client has been closed'));
     await this.#manager.close();
     // What is shared may be of use to others.
@@ -337,18 +363,10 @@ export class MCPClientPattern extends TypedRequests {
     return { ...params, _meta: { [META.idempotencyKey]: this.#config.newId(), ...meta } };
   }
 
-  #refusal(): RpcError | undefined {
-    const { state, gaveUp, lastError } = this.#manager;
-    if (state === 'closed') return new RpcError('cancelled', 'The client has been closed');
-    if (!gaveUp) return undefined;
-    const reason = lastError?.message ?? 'the connection was lost';
-    if (isRefusal(lastError)) return new RpcError(lastError.code, reason, { cause: lastError });
-    return new RpcError('unavailable', `Not connected: ${reason}`, { cause: lastError });
-  }
-
   #notified(method: string, params: JsonObject): void {
     this.#monitor?.heard();
     this.#cache.notified(method, params);
+    this.#subscriptions.notified(method, params);
     if (method === 'notifications/tools/list_changed') this.#hints.forget();
     this.#events.emit('notification', { method, params });
   }
@@ -362,6 +380,7 @@ export class MCPClientPattern extends TypedRequests {
     if (isNew) {
       if (this.#lastTransport !== null) this.#cache.missedNotifications();
       this.#monitor?.connected();
+      this.#subscriptions.connected();
     }
     this.#judgeHealth();
     if (isNew && transport !== null && transport !== this.#lastTransport) {

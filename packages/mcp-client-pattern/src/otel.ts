@@ -41,11 +41,13 @@ export function tracedConnectors(options: TracedConnectorsOptions = {}): (enviro
 }
 
 class TracedConnection implements Connection {
+  readonly watch?: NonNullable<Connection['watch']>;
   readonly #connection: Connection;
   readonly #kind: string;
   readonly #observe: ReturnType<typeof clientOperations>;
 
   constructor(connection: Connection, kind: string, observe: ReturnType<typeof clientOperations>) {
+    if (connection.watch !== undefined) this.watch = connection.watch.bind(connection);
     this.#connection = connection;
     this.#kind = kind;
     this.#observe = observe;

@@ -10,11 +10,12 @@ import {
 } from '@mcp-blocks/core';
 import { Client, type ClientCapabilities, type RequestOptions, type Transport } from '@modelcontextprotocol/client';
 import { z } from 'zod';
-import { listenForChanges } from './change-subscription.js';
+import { keepListening, offeredChanges } from './change-subscription.js';
 import { type Answer, type Connection, type ConnectionEvents, ConnectionLostError, type SendOptions } from './connection.js';
 import { Deferred } from './deferred.js';
 import { type Flight, ObservedTransport } from './observed-transport.js';
 import { messageOf, readOpenError, readRequestError } from './sdk-errors.js';
+import { WatchedResources } from './watched-resources.js';
 
 /** How this client presents itself and what it can do, the same on every connection. */
 export interface ProtocolOptions {
@@ -96,11 +97,18 @@ class SdkConnection implements Connection {
   readonly closed: Promise<Error | undefined>;
   readonly #parts: Parts;
   readonly #ended = new AbortController();
+  readonly #watched: WatchedResources;
   #inFlight = 0;
   #retiring = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#watched = new WatchedResources({
+      client: parts.client,
+      ended: this.#ended.signal,
+      listening: this.#listening,
+      request: (method, uri, signal) => this.request(method, { uri }, { signal }),
+    });
     const { promise, resolve } = new Deferred<Error | undefined>();
     this.closed = promise;
     parts.client.onclose = () => {
@@ -119,9 +127,18 @@ class SdkConnection implements Connection {
   /** Asks for change notifications, where the server offers them. */
   open(): void {
     if (this.era !== 'modern') return;
+    const filter = offeredChanges(this.#parts.client);
+    if (Object.keys(filter).length > 0) void keepListening(this.#parts.client, filter, this.#listening, this.#ended.signal);
+  }
+
+  get #listening() {
     const { clock, retryDelay } = this.#parts.options;
     const { onGap, onError } = this.#parts.events;
-    void listenForChanges(this.#parts.client, { clock, retryDelay, onGap, onError }, this.#ended.signal);
+    return { clock, retryDelay, onGap, onError };
+  }
+
+  watch(uris: readonly string[], signal: AbortSignal): Promise<void> {
+    return this.era === 'modern' ? this.#watched.watchModern(uris, signal) : this.#watched.watchLegacy(uris, signal);
   }
 
   async request(method: string, params: JsonObject, options: SendOptions): Promise<Answer> {

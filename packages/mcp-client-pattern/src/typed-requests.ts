@@ -1,6 +1,8 @@
 import type { JsonObject, RpcResult } from '@mcp-blocks/core';
 import type {
   CallToolResult,
+  CompleteRequestParams,
+  CompleteResult,
   GetPromptResult,
   ListPromptsResult,
   ListResourcesResult,
@@ -40,5 +42,15 @@ export abstract class TypedRequests {
 
   getPrompt(name: string, args: Readonly<Record<string, string>> = {}, options?: RequestOptions): Promise<GetPromptResult> {
     return this.request('prompts/get', { name, arguments: { ...args } }, options) as Promise<unknown> as Promise<GetPromptResult>;
+  }
+
+  /** Suggests values for an argument of a prompt or of a resource template (`completion/complete`). */
+  complete(
+    ref: CompleteRequestParams['ref'],
+    argument: CompleteRequestParams['argument'],
+    { context, ...options }: RequestOptions & { readonly context?: { readonly arguments?: Readonly<Record<string, string>> } } = {},
+  ): Promise<CompleteResult> {
+    const params = { ref, argument, ...(context === undefined ? {} : { context }) } as unknown as JsonObject;
+    return this.request('completion/complete', params, options) as Promise<unknown> as Promise<CompleteResult>;
   }
 }

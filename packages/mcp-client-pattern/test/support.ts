@@ -88,6 +88,10 @@ export class TestService implements RpcService {
         return { resourceTemplates: [], ...freshness };
       case 'resources/read':
         return { contents: [{ uri: String(params.uri), text: `read ${this.count(method)}` }], ...freshness };
+      case 'resources/subscribe':
+      case 'resources/unsubscribe':
+        if (params.uri === 'test://secret') throw new RpcError('forbidden', 'Not for you');
+        return {};
       case 'prompts/list':
         return { prompts: [{ name: 'p' }], ...freshness };
       case 'prompts/get':
