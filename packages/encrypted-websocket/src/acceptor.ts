@@ -217,7 +217,6 @@ export class Acceptor {
     const upgrader = new WebSocketServer({
       noServer: true,
       clientTracking: false,
-      autoPong: false,
       maxFragments: MAX_FRAGMENTS,
       perMessageDeflate,
       maxPayload,

@@ -12,22 +12,15 @@ interface Network {
 /** Bytes of one turn's frames that are gathered at most, for one system call and one TLS record to carry many of them. */
 const MAX_GATHERED_BYTES = 16_384;
 
-/** Unsent bytes above which a ping is not answered at once: whoever asks for pongs and reads none is owed the last one only. */
-const MAX_PONG_BACKLOG_BYTES = 65_536;
-
-/** An open WebSocket of `ws`, made with `autoPong: false`. Whoever makes one owns the socket no longer. */
+/** An open WebSocket of `ws`. Whoever makes one owns the socket no longer. */
 export class NodeSocket implements ChannelSocket {
   events: SocketEvents | undefined;
   readonly #socket: WebSocket;
   readonly #network: Network | undefined;
   #gatheredBytes = 0;
-  /** What the last ping held that is still to be answered (RFC 6455, section 5.5.3). */
-  #owedPong: Buffer | undefined;
   readonly #written = (error?: Error | null) => {
     // A write that fails also ends the connection, and whoever waits is told then.
-    if (error != null) return;
-    if (this.#owedPong !== undefined) this.#answerPing(this.#owedPong);
-    this.events?.written();
+    if (error == null) this.events?.written();
   };
 
   constructor(socket: WebSocket, network: Network | undefined) {
@@ -35,10 +28,7 @@ export class NodeSocket implements ChannelSocket {
     this.#network = network;
     const alive = () => this.events?.alive();
     socket.on('message', (data: Buffer, isBinary: boolean) => this.events?.received(isBinary ? data : data.toString(), data.byteLength));
-    socket.on('ping', (data) => {
-      this.#answerPing(data);
-      alive();
-    });
+    socket.on('ping', alive);
     socket.on('pong', alive);
     socket.on('error', (error) => this.events?.failed(error, closeCodeOf(error)));
     socket.on('close', (code, reason) => this.events?.ended(code, reason.toString()));
@@ -63,12 +53,6 @@ export class NodeSocket implements ChannelSocket {
     this.#socket.send(bytes, { binary: bytes === data }, this.#written);
     if (this.#gatheredBytes > MAX_GATHERED_BYTES) this.#flush();
     return bytes.byteLength;
-  }
-
-  #answerPing(data: Buffer): void {
-    const mustWait = this.#socket.bufferedAmount > MAX_PONG_BACKLOG_BYTES;
-    this.#owedPong = mustWait ? Buffer.from(data) : undefined;
-    if (!mustWait && this.isOpen) this.#socket.pong(data, undefined, this.#written);
   }
 
   #gather(): void {

@@ -10,6 +10,10 @@ import type { Traffic } from './traffic.js';
 /** How long a peer may take to answer a close frame before the socket is cut. */
 export const CLOSE_GRACE_MS = 5_000;
 
+/** Pings and pongs that a peer may send within a time; each costs as much as a message, and no heartbeat needs so many. */
+const MAX_CONTROL_FRAMES = 1_000;
+const CONTROL_WINDOW_MS = 10_000;
+
 /** Options of {@link SocketTransport}. */
 export interface SocketTransportOptions {
   /** An open WebSocket. The transport owns it from here on. */
@@ -57,6 +61,8 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
   #writable: { readonly promise: Promise<void>; resolve(): void } | undefined;
   #cancelSlowReader: CancelTimer | undefined;
   #cancelGrace: CancelTimer | undefined;
+  #controlFrames = 0;
+  #controlSince = Number.NEGATIVE_INFINITY;
 
   constructor(options: SocketTransportOptions) {
     this.#options = options;
@@ -203,6 +209,14 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
 
   alive(): void {
     this.#heartbeat?.seen();
+    if (this.#ending !== undefined) return;
+    const now = this.#options.clock.now();
+    if (now - this.#controlSince >= CONTROL_WINDOW_MS) {
+      this.#controlSince = now;
+      this.#controlFrames = 0;
+    }
+    this.#controlFrames += 1;
+    if (this.#controlFrames > MAX_CONTROL_FRAMES) this.#cut(CLOSE_CODES.policyViolation, 'too many pings');
   }
 
   /** Gives the length of the message. */
