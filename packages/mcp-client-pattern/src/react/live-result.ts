@@ -15,10 +15,17 @@ export const LOADING: LiveState<never> = { status: 'loading', result: undefined,
 /** What a {@link LiveResult} is a result of. */
 export interface LiveRead<T> {
   read(signal: AbortSignal): Promise<T>;
-  /** Listens for changes; returns the function that ends it. */
-  watch(changes: Changes): () => void;
+  /** Listens for changes. */
+  watch(changes: Changes): Watch;
   /** What the cache has of it, as `clearCache` wants it. */
   readonly cached: string;
+}
+
+/** Something that listens for changes. */
+export interface Watch {
+  /** Resolves when a change can no longer go unheard, or will. */
+  readonly ready: Promise<unknown>;
+  end(): void;
 }
 
 /** Told of changes. */
@@ -71,20 +78,13 @@ export class LiveResult<T> implements Source<LiveState<T>>, Changes {
   #start(): () => void {
     const shown = new AbortController();
     this.#shown = shown;
-    let wasConnected = this.#client.getConnectionStatus().state === 'connected';
-    const ends = [
-      this.#what.watch(this),
-      // Between two connections nobody tells of changes.
-      this.#client.on('statusChange', ({ state }) => {
-        if (state !== 'connected') return;
-        if (wasConnected) this.changed();
-        wasConnected = true;
-      }),
-    ];
-    this.changed();
+    const watch = this.#what.watch(this);
+    void watch.ready.then(() => {
+      if (this.#shown === shown) this.changed();
+    });
     return () => {
       this.#shown = undefined;
-      for (const end of ends) end();
+      watch.end();
       shown.abort(new RpcError('cancelled', 'Nobody shows the result any longer'));
     };
   }
@@ -108,4 +108,14 @@ export class LiveResult<T> implements Source<LiveState<T>>, Changes {
       return { status: 'error', result: this.#state.value.result, error: error as Error };
     }
   }
+}
+
+/** Calls back when the client is connected again; in between, nobody could tell of changes. */
+export function onReconnect(client: MCPClientPattern, reconnected: () => void): () => void {
+  let wasConnected = client.getConnectionStatus().state === 'connected';
+  return client.on('statusChange', ({ state }) => {
+    if (state !== 'connected') return;
+    if (wasConnected) reconnected();
+    wasConnected = true;
+  });
 }

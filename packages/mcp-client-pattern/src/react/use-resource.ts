@@ -1,7 +1,9 @@
 import type { ReadResourceResult } from '@modelcontextprotocol/client';
 import { useMemo } from 'react';
+import type { MCPClientPattern } from '../mcp-client-pattern.js';
+import type { ResourceChange } from '../resource-subscriptions.js';
 import { useMCPClient } from './client-provider.js';
-import { LiveResult, type LiveState, LOADING } from './live-result.js';
+import { type Changes, LiveResult, type LiveState, LOADING, onReconnect, type Watch } from './live-result.js';
 import { useSource } from './observable.js';
 
 /** What {@link useResource} gives. */
@@ -11,8 +13,9 @@ export type UseResource = LiveState<ReadResourceResult> & {
 };
 
 /**
- * A resource, read again when the server says that it or the list of resources has changed, and after the connection
- * was lost.
+ * A resource, subscribed to where the server has subscriptions, and then read; read again when the server says that
+ * it or the list of resources has changed, and after the connection was lost. It is `loading` until the client is
+ * connected or has given up.
  */
 export function useResource(uri: string): UseResource {
   const client = useMCPClient();
@@ -20,14 +23,44 @@ export function useResource(uri: string): UseResource {
     () =>
       new LiveResult(client, {
         read: (signal) => client.readResource(uri, { signal }),
-        watch: ({ changed, refresh }) =>
-          client.on('notification', ({ method, params }) => {
-            if (method === 'notifications/resources/updated' && params.uri === uri) changed();
-            if (method === 'notifications/resources/list_changed') refresh();
-          }),
+        watch: (changes) => watch(client, uri, changes),
         cached: `resources/read ${uri}`,
       }),
     [client, uri],
   );
   return { ...useSource(resource, LOADING), refresh: resource.refresh };
+}
+
+function watch(client: MCPClientPattern, uri: string, { changed, refresh }: Changes): Watch {
+  let isSubscribed = false;
+  let hasEnded = false;
+  const listener = ({ missed }: ResourceChange) => (missed ? refresh() : changed());
+  const subscribe = async () => {
+    try {
+      await client.subscribe(uri, listener);
+      isSubscribed = true;
+    } catch {
+      // Then it is read without; what else is wrong, the reading will tell.
+    }
+    // Also one that came too late to be ended.
+    if (hasEnded) await client.unsubscribe(uri, listener).catch(() => {});
+  };
+  const ends = [
+    // A subscription tells by itself of what may have been missed.
+    onReconnect(client, () => {
+      if (!isSubscribed) void subscribe().then(refresh);
+    }),
+    client.on('notification', ({ method }) => {
+      if (method === 'notifications/resources/list_changed') refresh();
+    }),
+  ];
+  return {
+    ready: subscribe(),
+    end() {
+      hasEnded = true;
+      for (const end of ends) end();
+      // A connection that cannot be asked has ended, or will.
+      client.unsubscribe(uri, listener).catch(() => {});
+    },
+  };
 }

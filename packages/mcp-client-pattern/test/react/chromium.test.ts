@@ -20,12 +20,13 @@ function shop(): RpcService & { readonly orders: string[] } {
   const orders: string[] = [];
   const handler: RpcHandler = async ({ method, params }, { transport }) => {
     if (method === 'resources/read') return { contents: orders.map((text, n) => ({ uri: `shop://orders/${n}`, text })) };
+    if (method !== 'tools/call') return {};
     const { item } = params.arguments as { item: string };
     orders.push(`${item} over ${transport}`);
-    events.publish({ kind: 'resources_list_changed' });
+    events.publish({ kind: 'resource_updated', uri: 'shop://orders' });
     return { content: [{ type: 'text', text: `order ${orders.length}` }] };
   };
-  const capabilities = { tools: {}, resources: { listChanged: true } };
+  const capabilities = { tools: {}, resources: { subscribe: true } };
   return { info: { name: 'shop', version: '1.0.0', capabilities }, handler, events, orders };
 }
 

@@ -47,6 +47,58 @@ describe.each(['auto', 'legacy'] as const)('what is read and read again, version
     expect(page.text()).toBe('success read 2 -');
   });
 
+  it('is subscribed to while it is shown', async () => {
+    const made = bench({ versionNegotiation });
+    const page = await resource(made);
+    await during(settle);
+    const updates = ['test://a', 'test://other', 'test://a'];
+    for (const uri of updates) {
+      await during(async () => {
+        made.service.events.publish({ kind: 'resource_updated', uri });
+        await settle();
+      });
+    }
+    expect([page.text(), made.service.count('resources/read')]).toEqual(['success read 3 -', 3]);
+    const heard: unknown[] = [];
+    made.client.on('notification', ({ method }) => heard.push(method));
+    await page.hide();
+    await settle();
+    made.service.events.publish({ kind: 'resource_updated', uri: 'test://a' });
+    await settle();
+    expect([heard, made.service.count('resources/read')]).toEqual([[], 3]);
+  });
+
+  it('is subscribed to over the next connection, too', async () => {
+    const made = bench({ versionNegotiation });
+    const page = await resource(made);
+    await during(settle);
+    await during(async () => {
+      await made.clock.advance(1_000);
+      await made.webSocket.cut(true);
+      await settle();
+    });
+    expect(page.text()).toBe('success read 2 -');
+    await during(async () => {
+      made.service.events.publish({ kind: 'resource_updated', uri: 'test://a' });
+      await settle();
+    });
+    expect(page.text()).toBe('success read 3 -');
+  });
+
+  it('is read where the server has no subscriptions', async () => {
+    const made = bench({ versionNegotiation });
+    Object.assign(made.service.info.capabilities, { resources: {} });
+    const page = await resource(made);
+    await during(settle);
+    expect(page.text()).toBe('success read 1 -');
+    await during(async () => {
+      await made.clock.advance(1_000);
+      await made.webSocket.cut();
+      await settle();
+    });
+    expect(page.text()).toBe('success read 2 -');
+  });
+
   it('is read again after the connection was lost', async () => {
     const made = bench({ versionNegotiation });
     const page = await resource(made);
