@@ -40,8 +40,10 @@ export type { ClusterMetrics } from './metrics.js';
 export type { ResilienceConfig } from './resilience/config.js';
 export type { EjectionChange, EjectionReason } from './resilience/outlier-detector.js';
 export type { RouteOptions } from './router.js';
-export type { CredentialsProvider, NodeCredentials } from './upstream/connection-pool.js';
-export { connectWithSdk } from './upstream/sdk-connector.js';
+export type { CredentialsProvider, CredentialsRequest, NodeCredentials } from './upstream/connection-pool.js';
+export { connectWithSdk, type SdkConnectorOptions, sdkConnector } from './upstream/sdk-connector.js';
+export { type StdioServiceOptions, stdioService } from './upstream/stdio-service.js';
+export { type SubjectToken, type TokenExchangeOptions, tokenExchange } from './upstream/token-exchange.js';
 export {
   type Connect,
   type ConnectOptions,

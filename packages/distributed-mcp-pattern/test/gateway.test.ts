@@ -306,6 +306,18 @@ describe('calls', () => {
     await ask(gateway, 'tools/list');
     expect(gateway.toolInputSchema?.('read_file', testContext())).toMatchObject({ properties: { path: { 'x-mcp-header': 'Path' } } });
   });
+
+  it("of tools come from the caller's own list: of a tool it was not shown there is none", async () => {
+    const { gateway } = setUp({ admin: new FakeService({ tools: [tool('drop')], only: 'root' }) });
+    const asked = async (id: string) => {
+      await ask(gateway, 'tools/list', {}, id);
+      return gateway.toolInputSchema?.('drop', testContext({ principal: testPrincipal({ id }) }));
+    };
+    expect(await asked('root')).toEqual({ type: 'object' });
+    expect(await asked('alice')).toBeUndefined();
+    const demoted = testContext({ principal: testPrincipal({ id: 'root', roles: ['viewer'] }) });
+    expect(gateway.toolInputSchema?.('drop', demoted)).toBeUndefined();
+  });
 });
 
 describe('reads', () => {

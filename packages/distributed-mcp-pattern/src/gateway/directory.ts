@@ -1,12 +1,8 @@
-import { isJsonObject, type JsonObject } from '@mcp-blocks/core';
-
 /** Who answers for an exposed name. */
 export interface DirectoryEntry {
   readonly service: string;
   /** What the service itself calls it. */
   readonly name: string;
-  /** The argument schema, of tools. */
-  readonly inputSchema?: JsonObject;
 }
 
 interface Listed extends DirectoryEntry {
@@ -37,7 +33,7 @@ export class Directory {
   }
 
   /** Claims an exposed name for the service. Resolves with the owner: the service itself, or the one that keeps it. */
-  claim(exposed: string, service: string, name: string, item: JsonObject, now: number): string {
+  claim(exposed: string, service: string, name: string, now: number): string {
     const known = this.#entries.get(exposed);
     if (known !== undefined && known.service !== service && !this.#isFree(known) && this.#rank(known.service) < this.#rank(service)) {
       return known.service;
@@ -47,7 +43,6 @@ export class Directory {
       service,
       name,
       seenAt: now,
-      ...(isJsonObject(item.inputSchema) ? { inputSchema: item.inputSchema } : {}),
     });
     for (const oldest of this.#entries.keys()) {
       if (this.#entries.size <= MAX_NAMES) break;

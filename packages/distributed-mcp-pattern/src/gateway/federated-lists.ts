@@ -3,6 +3,7 @@ import {
   isJsonObject,
   isRpcError,
   type JsonObject,
+  type Principal,
   type RpcContext,
   RpcError,
   type RpcResult,
@@ -63,6 +64,8 @@ export class FederatedLists {
   readonly #options: FederatedListsOptions;
   readonly #directories: ReadonlyMap<ListMethod, Directory>;
   readonly #cache = new Map<string, { readonly until: number; readonly lists: Promise<Federated> }>();
+  /** The argument schemas of the tools each identity was shown last. */
+  readonly #schemas = new Map<string, ReadonlyMap<string, JsonObject>>();
   #walks = 0;
 
   constructor(options: FederatedListsOptions) {
@@ -96,6 +99,11 @@ export class FederatedLists {
       });
     }
     return found;
+  }
+
+  /** The argument schema of a tool that this principal's list has shown. */
+  toolInputSchema(name: string, principal: Principal): JsonObject | undefined {
+    return this.#schemas.get(identityKey(principal))?.get(name);
   }
 
   /** Forgets the lists that have changed; those being asked for are not kept. */
@@ -132,7 +140,10 @@ export class FederatedLists {
     };
     // Callers at the same time share the request; after it, what is missing is asked for again soon.
     lists.then(
-      ({ missing }) => settle(missing.length > 0 ? 0 : clock.now() + ttlMs),
+      ({ result, missing }) => {
+        if (method === 'tools/list') this.#learnSchemas(identityKey(context.principal), result);
+        settle(missing.length > 0 ? 0 : clock.now() + ttlMs);
+      },
       () => settle(0),
     );
     for (const oldest of this.#cache.keys()) {
@@ -140,6 +151,16 @@ export class FederatedLists {
       this.#cache.delete(oldest);
     }
     return lists;
+  }
+
+  #learnSchemas(identity: string, { tools }: RpcResult): void {
+    const schemas = (tools as JsonObject[]).map(({ name, inputSchema }) => [name as string, inputSchema as JsonObject] as const);
+    this.#schemas.delete(identity);
+    this.#schemas.set(identity, new Map(schemas));
+    for (const oldest of this.#schemas.keys()) {
+      if (this.#schemas.size <= MAX_CACHED) break;
+      this.#schemas.delete(oldest);
+    }
   }
 
   async #ask(method: ListMethod, context: RpcContext): Promise<Federated> {
@@ -221,7 +242,7 @@ export class FederatedLists {
         }
         // A URI cannot be renamed: what is inside it belongs to the server.
         const exposed = collision === 'prefix' && key === 'name' ? `${service}__${name}` : name;
-        const owner = directory.claim(exposed, service, name, item, now);
+        const owner = directory.claim(exposed, service, name, now);
         if (owner === service) merged.push({ ...item, [key]: exposed });
         else onProblem({ kind: 'collision', method, name: exposed, keptBy: owner, refusedFrom: service });
       }

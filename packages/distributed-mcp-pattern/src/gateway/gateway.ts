@@ -62,7 +62,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   return {
     info: { ...options.info, capabilities: CAPABILITIES },
     handler: (request, context) => gateway.handle(request, context),
-    toolInputSchema: (name) => gateway.lists.known('tools/list', name)?.inputSchema,
+    toolInputSchema: (name, { principal }) => gateway.lists.toolInputSchema(name, principal),
     events: gateway.events,
     close: async () => gateway.close(),
   };

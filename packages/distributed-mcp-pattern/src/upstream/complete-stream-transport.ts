@@ -1,4 +1,5 @@
 import type { JSONRPCMessage, StreamableHTTPClientTransport, Transport, TransportSendOptions } from '@modelcontextprotocol/client';
+import { currentResponse, type ResponseRecord } from './bounded-response.js';
 import { TransportFailure } from './upstream.js';
 
 /**
@@ -62,6 +63,7 @@ export class CompleteStreamTransport implements Transport {
     const { id } = message;
     const { requestSignal } = options;
     let answered = false;
+    const record: ResponseRecord = {};
     let settle: () => void = () => {};
     const settled = new Promise<void>((resolve) => (settle = resolve));
     this.#waiting.set(id, () => {
@@ -70,10 +72,10 @@ export class CompleteStreamTransport implements Transport {
     });
     requestSignal?.addEventListener('abort', settle, { once: true });
     try {
-      await this.#sendInner(message, { ...options, onRequestStreamEnd: () => settle() });
+      await currentResponse.run(record, () => this.#sendInner(message, { ...options, onRequestStreamEnd: () => settle() }));
       await settled;
       if (!answered && requestSignal?.aborted !== true) {
-        throw new TransportFailure('The node ended the response stream without a response', { delivery: 'unknown' });
+        throw record.failure ?? new TransportFailure('The node ended the response stream without a response', { delivery: 'unknown' });
       }
     } finally {
       requestSignal?.removeEventListener('abort', settle);

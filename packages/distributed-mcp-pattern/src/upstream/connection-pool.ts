@@ -20,11 +20,21 @@ export interface NodeCredentials {
   readonly expiresAt?: number;
 }
 
+/** Why credentials are asked for. */
+export interface CredentialsRequest {
+  /** The node has refused those given before: kept ones are of no use. */
+  readonly refused: boolean;
+}
+
 /**
  * Gives the cluster's own credentials for a node, on behalf of a principal (`undefined`: the cluster
  * itself, for health checks). The caller's token is never passed on.
  */
-export type CredentialsProvider = (node: ServiceNode, principal: Principal | undefined) => NodeCredentials | Promise<NodeCredentials>;
+export type CredentialsProvider = (
+  node: ServiceNode,
+  principal: Principal | undefined,
+  request: CredentialsRequest,
+) => NodeCredentials | Promise<NodeCredentials>;
 
 /** Options of {@link ConnectionPool}. */
 export interface ConnectionPoolOptions {
@@ -90,7 +100,7 @@ export class ConnectionPool {
         return await this.#useEntry(key, entry, signal, use);
       } catch (error) {
         if (kept === undefined || !isRefusal(error) || this.#options.credentials === undefined) throw error;
-        return this.#useEntry(key, this.#live(key) ?? this.#open(key, user), signal, use);
+        return this.#useEntry(key, this.#live(key) ?? this.#open(key, user, true), signal, use);
       }
     }
   }
@@ -143,10 +153,10 @@ export class ConnectionPool {
     return undefined;
   }
 
-  #open(key: string, { principal, questions }: PoolUser): Entry {
+  #open(key: string, { principal, questions }: PoolUser, refused = false): Entry {
     const { node, connect, credentials } = this.#options;
     const open = async (): Promise<Upstream> => {
-      const own = await mint(credentials, node, principal);
+      const own = await mint(credentials, node, principal, refused);
       if (own !== undefined) {
         entry.expiresAt = Math.min(own.expiresAt ?? Number.POSITIVE_INFINITY, principal?.expiresAt ?? Number.POSITIVE_INFINITY);
       }
@@ -214,9 +224,10 @@ export async function mint(
   credentials: CredentialsProvider | undefined,
   node: ServiceNode,
   principal: Principal | undefined,
+  refused = false,
 ): Promise<NodeCredentials | undefined> {
   try {
-    return await credentials?.(node, principal);
+    return await credentials?.(node, principal, { refused });
   } catch (error) {
     // `unavailable` would be held against the node.
     if (isRpcError(error) && error.code !== 'unavailable') throw error;

@@ -25,7 +25,8 @@ export function fromSdkError(error: unknown, phase: 'connecting' | 'requesting')
   if (error instanceof ProtocolError) {
     return orRefusal(fromWireError({ code: error.code, message: error.message, data: error.data }));
   }
-  if (isRpcError(error) && phase === 'connecting') {
+  if (isRpcError(error) && phase === 'requesting') return error;
+  if (isRpcError(error)) {
     const refused = error.code === 'unauthenticated' || error.code === 'forbidden';
     return new TransportFailure(error.message, {
       delivery: 'not-sent',
