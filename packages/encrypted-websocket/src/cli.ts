@@ -2,6 +2,9 @@
 import { constants } from 'node:os';
 import { runCommand } from './bridge/command.js';
 
+/** How long a host that has ended the bridge may take to read the rest. */
+const FLUSH_TIMEOUT_MS = 2_000;
+
 const ended = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   process.on(signal, () => {
@@ -26,5 +29,6 @@ process.stderr.on('error', () => {});
 const { stdin, stdout, stderr, env } = process;
 const code = await runCommand(process.argv.slice(2), { stdin, stdout, stderr, env, ended: ended.signal });
 if (stdout.destroyed) process.exit(code);
-// What was written last gets out first.
+// What was written last gets out first, unless nobody reads it.
 stdout.write('', () => process.exit(code));
+setTimeout(() => process.exit(code), FLUSH_TIMEOUT_MS);

@@ -45,7 +45,8 @@ export async function runCommand(argv: readonly string[], own: CommandProcess): 
 
 async function runBridge(options: BridgeArguments, credentials: Credentials, own: CommandProcess): Promise<number> {
   const clock = systemClock;
-  const log = (text: string) => void own.stderr.write(`bridge: ${credentials.redact(text)}\n`);
+  // A server's words are in some of it, and shall not command the terminal.
+  const log = (text: string) => void own.stderr.write(`bridge: ${credentials.redact(text).replace(/[\p{Cc}\p{Cf}]/gu, '?')}\n`);
   const debug = options.verbose ? log : () => {};
   // Timers of the clock keep no process alive, and there may be nothing else while the server is away.
   const keepAlive = setInterval(() => {}, 2 ** 30);

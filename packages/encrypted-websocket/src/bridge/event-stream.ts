@@ -9,6 +9,9 @@ export interface ServerSentEvent {
   readonly type: string;
 }
 
+/** The specification of event streams excludes NUL alone. An id with another one could never be sent back in a header. */
+const CONTROL = /(?!\t)\p{Cc}/u;
+
 /** Takes a stream of server-sent events apart (WHATWG HTML, 9.2.6, "Interpreting an event stream"). */
 export class EventStreamParser {
   readonly #maxEventBytes: number;
@@ -61,7 +64,7 @@ export class EventStreamParser {
       this.#dataBytes += Buffer.byteLength(value) + 1;
       if (this.#dataBytes - 1 > this.#maxEventBytes) throw this.#tooLarge();
     } else if (field === 'event') this.#type = value;
-    else if (field === 'id' && !value.includes('\0')) this.lastEventId = value;
+    else if (field === 'id' && !CONTROL.test(value)) this.lastEventId = value;
     else if (field === 'retry' && /^\d{1,9}$/.test(value)) this.retryMs = Number(value);
     return undefined;
   }

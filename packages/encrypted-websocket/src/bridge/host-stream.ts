@@ -33,6 +33,7 @@ export class HostStream {
   #partial: Buffer[] = [];
   #partialBytes = 0;
   #broken = false;
+  #drained: Promise<void> | undefined;
 
   constructor(options: HostStreamOptions) {
     this.#options = options;
@@ -53,15 +54,23 @@ export class HostStream {
     if (this.#broken) return undefined;
     if (output.writableLength > MAX_UNREAD_BYTES) this.#break();
     else if (!output.write(`${JSON.stringify(message)}\n`)) {
-      return new Promise((resolve) => {
-        const done = () => {
-          output.off('drain', done).off('close', done);
-          resolve();
-        };
-        output.once('drain', done).once('close', done);
-      });
+      this.#drained ??= this.#drain();
+      return this.#drained;
     }
     return undefined;
+  }
+
+  /** One for all that wait: with listeners of their own, thousands of messages would take minutes to let go. */
+  #drain(): Promise<void> {
+    const { output } = this.#options;
+    return new Promise((resolve) => {
+      const done = () => {
+        output.off('drain', done).off('close', done);
+        this.#drained = undefined;
+        resolve();
+      };
+      output.once('drain', done).once('close', done);
+    });
   }
 
   async #read(): Promise<void> {

@@ -42,6 +42,8 @@ interface StreamEnd {
 const ACCEPT = { accept: 'application/json, text/event-stream' };
 const HEADER_MISMATCH = -32020;
 const RETRY_MS = 1000;
+/** A server that ends its streams at once and asks to be asked again at once is not. */
+const MIN_RETRY_MS = 50;
 const MAX_RESUMPTIONS = 5;
 const MAX_LIST_PAGES = 50;
 const GOODBYE_MS = 1000;
@@ -152,7 +154,7 @@ export class HttpRemote implements Remote {
     for (let attempt = 0; !end.answered; attempt += 1) {
       if (exchange.modern || end.lastEventId === undefined || attempt === MAX_RESUMPTIONS) throw new HttpFailure(true, undefined);
       await sleep(this.#options.clock, end.retryMs, signal);
-      const headers = { ...this.#legacyHeaders(), accept: 'text/event-stream', 'last-event-id': end.lastEventId };
+      const headers = { ...this.#legacyHeaders(), accept: 'text/event-stream', ...resumeAfter(end.lastEventId) };
       try {
         const response = await this.#channel.request('GET', headers, undefined, signal);
         if (response.statusCode !== 200) {
@@ -173,7 +175,7 @@ export class HttpRemote implements Remote {
     const end = () => ({
       answered,
       lastEventId: parser.lastEventId ?? before?.lastEventId,
-      retryMs: parser.retryMs ?? before?.retryMs ?? RETRY_MS,
+      retryMs: Math.max(MIN_RETRY_MS, parser.retryMs ?? before?.retryMs ?? RETRY_MS),
     });
     try {
       for await (const chunk of response.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
@@ -206,7 +208,7 @@ export class HttpRemote implements Remote {
 
   async #deliver({ request, modern }: Exchange, answer: JsonRpcResponse): Promise<void> {
     const { result } = answer;
-    if (request.method === 'initialize' && typeof result?.protocolVersion === 'string') this.#protocolVersion = result.protocolVersion;
+    if (request.method === 'initialize') this.#protocolVersion = headerValue(result?.protocolVersion);
     if (modern && request.method === 'tools/list' && result !== undefined) {
       await this.#events.message({ ...answer, result: this.#parameters.learn(result, (text) => this.#events.warn(text)) });
     } else await this.#events.message(answer);
@@ -256,8 +258,7 @@ export class HttpRemote implements Remote {
     const session = this.#sessionId;
     const run = async () => {
       for (;;) {
-        const resume: Record<string, string> = this.#streamEventId === undefined ? {} : { 'last-event-id': this.#streamEventId };
-        const headers = { ...this.#legacyHeaders(), ...resume, accept: 'text/event-stream' };
+        const headers = { ...this.#legacyHeaders(), ...resumeAfter(this.#streamEventId), accept: 'text/event-stream' };
         const response = await this.#channel.request('GET', headers, undefined, signal);
         if (response.statusCode !== 200) {
           response.resume();
@@ -304,7 +305,7 @@ export class HttpRemote implements Remote {
 
   #startSession(response: IncomingMessage): void {
     const id = response.headers['mcp-session-id'];
-    this.#sessionId = typeof id === 'string' && /^[\x21-\x7e]{1,1024}$/.test(id) ? id : undefined;
+    this.#sessionId = headerValue(id);
   }
 
   #forgetSession(): void {
@@ -354,6 +355,16 @@ class StatusFailure extends Error {
     super(`HTTP ${status}`);
     this.status = status;
   }
+}
+
+/** What a server said, where it can be sent back in a header. */
+function headerValue(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[\x21-\x7e]{1,1024}$/.test(value) ? value : undefined;
+}
+
+/** In UTF-8 (WHATWG HTML, 9.2.3), which Node writes as it is when each byte is a character. */
+function resumeAfter(eventId: string | undefined): Record<string, string> {
+  return eventId === undefined ? {} : { 'last-event-id': Buffer.from(eventId).toString('latin1') };
 }
 
 function unreachable(error: unknown): RpcError {

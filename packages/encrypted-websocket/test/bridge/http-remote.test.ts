@@ -217,6 +217,49 @@ describe('in the legacy era', () => {
     expect(made.told.failed).toEqual([]);
   });
 
+  it.each([
+    ['not ASCII', 'é→', Buffer.from('é→').toString('latin1')],
+    ['of control characters', 'a\u0001', undefined],
+  ])('opens a stream again after an event whose id is %s', async (_name, id, header) => {
+    const asked = deferred();
+    const made = await session(({ headers, method }, response) => {
+      if (method !== 'GET') response.writeHead(202).end();
+      else if (made.seen.filter((one) => one.method === 'GET').length === 1) stream(response).end(`retry: 1\nid: ${id}\ndata\n\n`);
+      else {
+        expect(headers['last-event-id']).toBe(header);
+        stream(response).flushHeaders();
+        asked.resolve();
+      }
+    });
+    await handshake(made);
+    await asked.promise;
+    expect(made.told.lost).toEqual([]);
+  });
+
+  it('does not ask at once, however often a server says so', async () => {
+    const made = await session(({ method }, response) => {
+      if (method === 'GET') stream(response).end('retry: 0\n\n');
+      else response.writeHead(202).end();
+    });
+    await handshake(made);
+    const before = performance.now();
+    const gets = () => made.seen.filter((one) => one.method === 'GET').length;
+    await until(() => gets() >= 4);
+    // Never too few of them, however slow the machine is.
+    expect(performance.now() - before).toBeGreaterThan(100);
+  });
+
+  it('sends back no revision that a header cannot carry', async () => {
+    const { told, seen, post } = await remoteTo(({ message }, response) => {
+      json(response, 200, result(message.id, message.method === 'initialize' ? { protocolVersion: '2025-11-25\r\nx: y' } : {}));
+    });
+    await post(INITIALIZE);
+    await until(() => told.messages.length === 1);
+    await post({ jsonrpc: '2.0', id: 2, method: 'tools/list' });
+    await until(() => told.messages.length === 2);
+    expect(seen[1]?.headers['mcp-protocol-version']).toBeUndefined();
+  });
+
   it('tells of a lost session once, and that none of its requests was begun', async () => {
     const { told, post } = await (async () => {
       const made = await session(({ method }, response) => response.writeHead(method === 'GET' ? 405 : 404).end());

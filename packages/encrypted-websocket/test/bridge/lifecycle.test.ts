@@ -1,11 +1,13 @@
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { noisePublicKeyOf } from '../../src/noise/index.js';
 import { nodeCrypto } from '../../src/noise/node-crypto.js';
-import { cleanup } from '../support.js';
+import { cleanup, modernRequest, until } from '../support.js';
 import { bridgedService, CA_FILE, INITIALIZE, INITIALIZED, spawnBridge, spawnCli, startServer } from './support.js';
 
 const call = (id: number, name: string, values: object = {}) => ({
@@ -39,6 +41,37 @@ async function deadPort(): Promise<number> {
   await new Promise((resolve) => server.close(resolve));
   return port;
 }
+
+it('a host that reads nothing and does not go away is not waited for', async () => {
+  const { bridge } = await started('ws');
+  bridge.child.stdout?.pause();
+  bridge.write(...Array.from({ length: 8 }, (_, n) => call(n, 'echo', { large: 'x'.repeat(500_000) })));
+  await until(() => (bridge.child.stdout?.readableLength ?? 0) > 0);
+  bridge.child.kill('SIGTERM');
+  // Not `close`, which waits for the end of stdout.
+  await once(bridge.child, 'exit');
+  expect(bridge.child.exitCode).toBe(0);
+  bridge.child.stdout?.resume();
+});
+
+it('what a server says cannot command the terminal', async () => {
+  const tools = [{ name: 'a\u001b[2J\u009b2J\u202e', inputSchema: { type: 'object', 'x-mcp-header': 'At-The-Root' } }];
+  const server = createHttpServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += String(chunk);
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ jsonrpc: '2.0', id: JSON.parse(body).id, result: { tools } }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  cleanup(async () => void server.close().closeAllConnections());
+  const bridge = spawnBridge(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
+  bridge.write(JSON.parse(modernRequest(1, 'tools/list')));
+  await bridge.answer(1);
+  bridge.end();
+  await bridge.exited;
+  expect(bridge.output.stderr).toMatch(/Tool .* is left out/);
+  expect(bridge.output.stderr.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+});
 
 describe.each(['ws', 'http'] as const)('a bridge to %s', (scheme) => {
   it('answers what is in flight when the host ends its input, and exits with 0', async () => {
