@@ -20,7 +20,11 @@ function Beside() {
   return null;
 }
 
-/** Puts what the test needs into the page's global scope. */
+/**
+ * Puts what the test needs into the page's global scope.
+ *
+ * @public The entry of the bundle calls it.
+ */
 export function prepare(): void {
   const root = createRoot(document.body.appendChild(document.createElement('main')));
   Object.assign(own, {
