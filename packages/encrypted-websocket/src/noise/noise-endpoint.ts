@@ -28,7 +28,10 @@ export interface NoiseClientOptions extends NoiseOptions {
   readonly serverPublicKey?: string;
   /** This client's private key, as base64url: required with XK, IK and XX; NK has clients without a name. */
   readonly privateKey?: string;
-  /** With XX, whether the key a server has shown and proven is a server to talk to; asked before this client tells its own. */
+  /**
+   * With XX, whether the key a server has shown and proven is a server to talk to: `true`, and nothing else that is
+   * truthy. Asked before this client tells its own.
+   */
   readonly acceptPeer?: (publicKey: string) => boolean;
 }
 
@@ -36,7 +39,11 @@ export interface NoiseClientOptions extends NoiseOptions {
 export interface NoiseServerOptions extends NoiseOptions {
   /** The server's private key, as base64url. */
   readonly privateKey: string;
-  /** With XK, IK and XX, whether the key a client has shown and proven may connect. Default: every key may; it becomes the client's identity. */
+  /**
+   * With XK, IK and XX, whether the key a client shows may connect: `true`, and nothing else that is truthy. With IK it is
+   * asked before the key is proven, which an old handshake sent again never gets to. Default: every key may; it becomes
+   * the client's identity.
+   */
   readonly acceptPeer?: (publicKey: string) => boolean;
 }
 
