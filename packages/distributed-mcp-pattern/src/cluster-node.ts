@@ -195,10 +195,10 @@ export class ClusterNode implements Candidate {
   }
 
   /**
-   * Counts a request in that has a place in the bulkhead; the returned function counts it out and gives the
-   * place back. `undefined` when the circuit lets none pass; the place is given back then.
+   * Counts a request in that has a place in the bulkhead; the returned function counts it out, without the
+   * milliseconds it waited for its caller's answers, and gives the place back. `undefined` when the circuit lets none pass; the place is given back then.
    */
-  begin(): ((outcome: NodeOutcome) => void) | undefined {
+  begin(): ((outcome: NodeOutcome, waitedMs?: number) => void) | undefined {
     let permit: CircuitPermit | undefined;
     if (this.#breaker !== undefined) {
       permit = this.#breaker.acquire();
@@ -210,10 +210,10 @@ export class ClusterNode implements Candidate {
     this.#inFlight += 1;
     this.#total += 1;
     const startedAt = this.#clock.now();
-    return (outcome) => {
+    return (outcome, waitedMs = 0) => {
       this.#inFlight -= 1;
       this.bulkhead.leave();
-      this.#learn(outcome, this.#clock.now() - startedAt, permit);
+      this.#learn(outcome, this.#clock.now() - startedAt - waitedMs, permit);
       if (this.#inFlight === 0) this.#onDrained();
     };
   }

@@ -4,6 +4,7 @@ import type { ClusterNode, NodeOutcome } from './cluster-node.js';
 import { Deadline } from './deadline.js';
 import type { CallCounter } from './metrics.js';
 import type { NodeSet } from './node-set.js';
+import { Pauses } from './pauses.js';
 import type { ToolCatalog } from './tool-catalog.js';
 import type { UpstreamRequest } from './upstream/upstream.js';
 
@@ -46,26 +47,27 @@ export class NodeSender {
     if (kind === 'retry') counter.retries += 1;
     if (kind === 'hedge') counter.hedges += 1;
     const tryEnd = perTryTimeoutMs === undefined ? undefined : new Deadline(clock, perTryTimeoutMs, () => new TryIsUp());
+    const pauses = new Pauses(clock, [call.deadline, ...(tryEnd === undefined ? [] : [tryEnd])]);
     call.sending += 1;
     try {
       const both = tryEnd === undefined ? signal : AbortSignal.any([signal, tryEnd.signal]);
-      const result = await this.#request(node, call, kind, both, tryEnd);
-      finish('answered');
+      const result = await this.#request(node, call, kind, both, pauses);
+      finish('answered', pauses.totalMs);
       catalog.learn(call.request.method, result);
       call.sending -= 1;
       return result;
     } catch (error) {
       if (signal.aborted) {
-        finish(signal.reason instanceof TimeIsUp ? 'no-answer' : 'abandoned');
+        finish(signal.reason instanceof TimeIsUp ? 'no-answer' : 'abandoned', pauses.totalMs);
         if (!call.signal.aborted) call.sending -= 1;
         throw signal.reason;
       }
       call.sending -= 1;
       if (tryEnd?.signal.aborted) {
-        finish('no-answer');
+        finish('no-answer', pauses.totalMs);
         throw new TryTimeout(perTryTimeoutMs as number);
       }
-      finish(outcomeOf(error));
+      finish(outcomeOf(error), pauses.totalMs);
       const pauseMs = requestedPauseMs(error);
       if (pauseMs !== undefined) {
         node.pause(pauseMs);
@@ -82,7 +84,7 @@ export class NodeSender {
     call: Call,
     kind: SendKind,
     signal: AbortSignal,
-  ): Promise<{ readonly node: ClusterNode; readonly finish: (outcome: NodeOutcome) => void }> {
+  ): Promise<{ readonly node: ClusterNode; readonly finish: (outcome: NodeOutcome, waitedMs?: number) => void }> {
     const refused = new Set(call.tried);
     for (;;) {
       const chosen = this.#choose(call, kind, refused);
@@ -112,14 +114,14 @@ export class NodeSender {
     return this.#options.nodes.all.filter(({ bulkhead }) => !bulkhead.hasRoom).map(({ id }) => id);
   }
 
-  #request(node: ClusterNode, call: Call, kind: SendKind, signal: AbortSignal, tryEnd: Deadline | undefined): Promise<RpcResult> {
+  #request(node: ClusterNode, call: Call, kind: SendKind, signal: AbortSignal, pauses: Pauses): Promise<RpcResult> {
     const { request, options } = call;
     const { context } = options;
     const { catalog } = this.#options;
     const principal = context?.principal ?? principalOf(options.userId);
     // Of two parallel requests only one tells of its progress, and asks.
     const teller = kind === 'hedge' || kind === 'lookup' ? undefined : context;
-    const ask = teller === undefined ? undefined : questionsTo(teller, [call.deadline, tryEnd]);
+    const ask = teller === undefined ? undefined : questionsTo(teller, pauses);
     const questions = ask === undefined ? undefined : askable(teller?.clientCapabilities);
     return node.pool.use({ principal, questions }, signal, (upstream) =>
       upstream.request({
@@ -145,17 +147,8 @@ function askable(capabilities: JsonObject | undefined): JsonObject | undefined {
   return entries.length === 0 ? undefined : Object.fromEntries(entries);
 }
 
-/** The caller's time to answer is not the node's. */
-function questionsTo({ request }: RpcContext, deadlines: readonly (Deadline | undefined)[]): UpstreamRequest['ask'] {
-  if (request === undefined) return undefined;
-  return async (method, params) => {
-    const resume = deadlines.map((deadline) => deadline?.pause());
-    try {
-      return await request(method, params);
-    } finally {
-      for (const go of resume) go?.();
-    }
-  };
+function questionsTo({ request }: RpcContext, pauses: Pauses): UpstreamRequest['ask'] {
+  return request === undefined ? undefined : (method, params) => pauses.during(() => request(method, params));
 }
 
 /** What the caller wants to be told before the result. */

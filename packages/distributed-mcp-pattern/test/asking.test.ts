@@ -45,6 +45,7 @@ it.each([{}, { retry: { perTryTimeout: 500 } }])('the time a caller takes to ans
   await settle();
   await clock.advance(300);
   expect(await call).toEqual({ heard: 'Ada' });
+  expect(cluster.getServiceNodes().find(({ id }) => id === 'a')).toMatchObject({ averageLatency: 300, failedRequests: 0 });
 });
 
 it('the time after the answer is counted, with what had passed before', async () => {
