@@ -17,6 +17,7 @@ export interface BenchOptions {
 export const USAGE = `Usage: npm run bench -- [options]
        npm run bench -- balance [options]
        npm run bench -- client [--quick]   the client; see its --help
+       npm run bench -- websocket [options]   WebSocket connections; see its --help
 
 Measures a tools/call echo with ten tools registered, 32 connections, the server on one core: requests per second,
 also as a ratio to plain node:http and to SDK v2 in the same round; latency; memory per idle session.

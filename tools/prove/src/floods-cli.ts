@@ -1,0 +1,4 @@
+import { proof } from './floods.ts';
+import { main } from './proof.ts';
+
+await main(proof);
