@@ -6,6 +6,6 @@ import { type Principal, principalKey } from '@mcp-blocks/core';
  */
 export function identityKey(principal: Principal | undefined): string {
   if (principal === undefined) return '';
-  const { roles, scopes, attributes } = principal;
-  return JSON.stringify([principalKey(principal), [...roles].sort(), [...scopes].sort(), attributes ?? null]);
+  const { roles, scopes, attributes, clientKey } = principal;
+  return JSON.stringify([principalKey(principal), [...roles].sort(), [...scopes].sort(), attributes ?? null, clientKey ?? null]);
 }
