@@ -141,7 +141,8 @@ class Redaction {
   #value(value: unknown, path: readonly string[], within: readonly unknown[]): JsonValue {
     if (typeof value === 'string') return this.#text(value);
     if (typeof value === 'boolean' || value === null) return value;
-    if (typeof value === 'number') return Number.isFinite(value) ? value : `[${value}]`;
+    // JSON has no -0.
+    if (typeof value === 'number') return Number.isFinite(value) ? value + 0 : `[${value}]`;
     if (typeof value !== 'object') return `[${typeof value}]`;
     if (within.includes(value)) return '[cyclic]';
     if (within.length >= this.#maxDepth) return '[too deep]';

@@ -70,6 +70,7 @@ describe('redaction', () => {
         },
       ),
     );
+    expect(redactedDetails({ zero: -0 })).toEqual({ zero: 0 });
     const cyclic: Record<string, unknown> = {};
     cyclic['self'] = [cyclic];
     expect(redactedDetails(cyclic)).toEqual({ self: ['[cyclic]'] });
