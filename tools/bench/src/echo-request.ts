@@ -87,9 +87,20 @@ export class EchoRequestWriter {
 
   /** The request with this number. The buffer is reused: send it before asking for the next. */
   write(number: number): Buffer {
-    const digits = String(number);
-    for (const offset of this.#offsets) this.#bytes.write(digits, offset, 'latin1');
+    writeDigits(this.#bytes, this.#offsets, number);
     return this.#bytes;
+  }
+}
+
+/** Puts a number's digits at each of the offsets. */
+export function writeDigits(bytes: Buffer, offsets: readonly number[], number: number): void {
+  for (const offset of offsets) {
+    let rest = number;
+    for (let at = offset + DIGITS - 1; at >= offset; at -= 1) {
+      const next = Math.floor(rest / 10);
+      bytes[at] = 48 + rest - 10 * next;
+      rest = next;
+    }
   }
 }
 

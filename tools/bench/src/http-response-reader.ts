@@ -21,6 +21,11 @@ const HEAD_END = Buffer.from('\r\n\r\n');
 export class HttpResponseReader {
   #pending: Buffer | undefined;
 
+  /** Whether a part of a response has come, and not all. */
+  get isWithin(): boolean {
+    return this.#pending !== undefined;
+  }
+
   /** Takes what arrived; answers the response once it is whole. */
   feed(chunk: Buffer): HttpResponse | undefined {
     const bytes = this.#pending === undefined ? chunk : Buffer.concat([this.#pending, chunk]);

@@ -1,8 +1,6 @@
-import { connect, type Socket } from 'node:net';
-import { wrongAnswer } from './echo-answer.ts';
+import { EchoConnection } from './echo-connection.ts';
 import { type Caller, EchoRequestWriter, RequestNumbers, type Way } from './echo-request.ts';
 import type { Endpoint } from './http-call.ts';
-import { HttpResponseReader } from './http-response-reader.ts';
 import { openSession } from './legacy-session.ts';
 import { percentile } from './statistics.ts';
 
@@ -16,6 +14,14 @@ export interface LoadJob extends Endpoint {
   /** Load before the measured time; its answers are checked but not counted. */
   readonly warmUpMs: number;
   readonly durationMs: number;
+  /**
+   * Requests that become due each second, evenly, whether the ones before are answered or not; the latency of each
+   * counts from when it was due, so that none is left out by waiting for another. Default: a connection asks again
+   * as soon as it is answered.
+   */
+  readonly ratePerSecond?: number;
+  /** Ends after so many requests in all, whatever the time. Default: the time decides. */
+  readonly requests?: number;
 }
 
 /** What the generator saw in the measured time. */
@@ -35,20 +41,21 @@ export interface LoadResult {
   readonly generatorBusy: number;
 }
 
-const ANSWER_TIMEOUT_MS = 10_000;
 const MAX_REASONS = 3;
 /** A server that only fails is not worth the whole time. */
 const MAX_FAILURES = 1000;
+/** For what was due and could not be sent in time. */
+const LATE_MS = 5_000;
 
 /**
- * Keeps `connections` requests in progress until the time is over; checks every answer.
+ * Sends requests until the time is over; checks every answer.
  *
  * @throws Error when a session is to be opened and cannot be.
  */
 export async function runLoad(job: LoadJob): Promise<LoadResult> {
   const callers: Caller[] = [];
   for (let index = 0; index < job.connections; index += 1) callers.push(await callerOf(job, index));
-  const run = new Run(job);
+  const run = job.ratePerSecond === undefined ? new Run(job) : new PacedRun(job, job.ratePerSecond);
   await Promise.all(callers.map((caller) => run.drive(caller)));
   return run.result();
 }
@@ -61,72 +68,84 @@ async function callerOf(job: LoadJob, index: number): Promise<Caller> {
   return { authorization, sessionId };
 }
 
+/** Each connection asks as soon as it is answered. */
 class Run {
   readonly #job: LoadJob;
   readonly #numbers = new RequestNumbers();
   readonly #latenciesMs: number[] = [];
   readonly #reasons = new Set<string>();
-  readonly #startsAt: number;
-  readonly #endsAt: number;
+  readonly #beganAt = performance.now();
+  readonly startsAt: number;
+  readonly endsAt: number;
   #failures = 0;
   #sent = 0;
   #cpuAtStart: NodeJS.CpuUsage | undefined;
   #cpuUs = 0;
+  #lastAt = 0;
 
   constructor(job: LoadJob) {
     this.#job = job;
-    this.#startsAt = performance.now() + job.warmUpMs;
-    this.#endsAt = this.#startsAt + job.durationMs;
+    this.startsAt = this.#beganAt + job.warmUpMs;
+    this.endsAt = this.startsAt + job.durationMs;
   }
 
   /** Uses connections, one after the other as the server closes them, until the time is over. */
   async drive(caller: Caller): Promise<void> {
     const writer = new EchoRequestWriter(this.#job, this.#job.way, caller);
-    while (performance.now() < this.#endsAt && this.#failures < MAX_FAILURES) await this.#connection(writer);
+    while (!this.isOver(performance.now())) await this.#connection(writer);
+  }
+
+  /** Nothing more is to be sent. */
+  isOver(now: number): boolean {
+    return now >= this.endsAt || this.hasEnough;
+  }
+
+  protected get hasEnough(): boolean {
+    return this.#failures >= MAX_FAILURES || (this.#job.requests !== undefined && this.#sent >= this.#job.requests);
+  }
+
+  protected ready(connection: EchoConnection): void {
+    const now = performance.now();
+    if (this.isOver(now)) connection.end();
+    else this.ask(connection, now);
+  }
+
+  protected ask(connection: EchoConnection, startedAt: number): void {
+    connection.startedAt = startedAt;
+    this.#sent += 1;
+    connection.ask(this.#numbers.next());
+  }
+
+  protected gone(_connection: EchoConnection): void {}
+
+  protected fail(reason: string, times = 1): void {
+    this.#failures += times;
+    if (this.#reasons.size < MAX_REASONS) this.#reasons.add(reason);
   }
 
   #connection(writer: EchoRequestWriter): Promise<void> {
-    const socket = connect({ host: this.#job.host, port: this.#job.port, noDelay: true });
     return new Promise((resolve) => {
-      const reader = new HttpResponseReader();
-      let number = 0;
-      let sentAt = 0;
-      let waiting = false;
-      const ask = () => {
-        sentAt = performance.now();
-        if (sentAt >= this.#endsAt || this.#failures >= MAX_FAILURES) return void socket.end();
-        number = this.#numbers.next();
-        this.#sent += 1;
-        waiting = true;
-        socket.write(writer.write(number));
-      };
-      socket.setTimeout(ANSWER_TIMEOUT_MS, () => socket.destroy(new Error(`no answer within ${ANSWER_TIMEOUT_MS} ms`)));
-      socket.once('connect', ask);
-      socket.on('data', (chunk) => {
-        const response = read(reader, chunk, socket);
-        if (response === undefined) return;
-        waiting = false;
-        const now = performance.now();
-        const wrong = wrongAnswer(response, number);
-        if (wrong === undefined) this.#count(now, now - sentAt);
-        else this.#fail(wrong);
-        if (response.lastOnConnection) socket.end();
-        else ask();
-      });
-      let broken: Error | undefined;
-      socket.once('error', (error) => (broken = error));
-      socket.once('close', () => {
-        if (broken !== undefined) this.#fail(`the connection broke: ${broken.message}`);
-        else if (waiting) this.#fail('the connection was closed without an answer');
-        resolve();
+      const opened = new EchoConnection(this.#job, writer, {
+        ready: (connection) => this.ready(connection),
+        answered: (connection, wrong) => {
+          if (wrong === undefined) this.#count(connection.startedAt);
+          else this.fail(wrong);
+        },
+        closed: (broken) => {
+          if (broken !== undefined) this.fail(broken);
+          this.gone(opened);
+          resolve();
+        },
       });
     });
   }
 
-  #count(now: number, latencyMs: number): void {
-    if (now < this.#startsAt || now > this.#endsAt) return;
+  #count(startedAt: number): void {
+    const now = performance.now();
+    if (this.#job.ratePerSecond === undefined ? now < this.startsAt || now > this.endsAt : startedAt < this.startsAt) return;
     this.#cpuAtStart ??= process.cpuUsage();
-    this.#latenciesMs.push(latencyMs);
+    this.#lastAt = now;
+    this.#latenciesMs.push(now - startedAt);
     // Often enough for a share of the time, too seldom to take part in it.
     if (this.#latenciesMs.length % 256 === 0) this.#readCpu();
   }
@@ -136,31 +155,73 @@ class Run {
     this.#cpuUs = user + system;
   }
 
-  #fail(reason: string): void {
-    this.#failures += 1;
-    if (this.#reasons.size < MAX_REASONS) this.#reasons.add(reason);
-  }
-
   result(): LoadResult {
     const latencies = Float64Array.from(this.#latenciesMs);
+    const durationMs = this.#job.requests === undefined ? this.#job.durationMs : Math.max(1, this.#lastAt - this.startsAt);
     return {
       answers: latencies.length,
-      requestsPerSecond: latencies.length / (this.#job.durationMs / 1000),
+      requestsPerSecond: latencies.length / (durationMs / 1000),
       p50Ms: percentile(latencies, 50),
       p99Ms: percentile(latencies, 99),
       failures: this.#failures,
       sent: this.#sent,
       reasons: [...this.#reasons],
-      generatorBusy: this.#cpuUs / 1000 / this.#job.durationMs,
+      generatorBusy: this.#cpuUs / 1000 / durationMs,
     };
   }
 }
 
-function read(reader: HttpResponseReader, chunk: Buffer, socket: Socket) {
-  try {
-    return reader.feed(chunk);
-  } catch (error) {
-    socket.destroy(error as Error);
-    return undefined;
+/** Requests become due at a fixed rate. */
+class PacedRun extends Run {
+  readonly #intervalMs: number;
+  readonly #firstDueAt = performance.now();
+  readonly #idle: EchoConnection[] = [];
+  readonly #due: number;
+  #taken = 0;
+  #isWatching = false;
+
+  constructor(job: LoadJob, ratePerSecond: number) {
+    super(job);
+    this.#intervalMs = 1000 / ratePerSecond;
+    this.#due = Math.round((job.warmUpMs + job.durationMs) / this.#intervalMs);
+  }
+
+  override isOver(now: number): boolean {
+    return this.#taken >= this.#due || now >= this.endsAt + LATE_MS || this.hasEnough;
+  }
+
+  protected override ready(connection: EchoConnection): void {
+    this.#idle.push(connection);
+    if (this.#isWatching) return;
+    this.#isWatching = true;
+    // Timers come up to a millisecond late: the clock is watched instead, which keeps the generator's core busy.
+    const watch = () => {
+      if (this.#pass(performance.now())) setImmediate(watch);
+    };
+    watch();
+  }
+
+  protected override gone(connection: EchoConnection): void {
+    const at = this.#idle.indexOf(connection);
+    if (at !== -1) this.#idle.splice(at, 1);
+  }
+
+  override result(): LoadResult {
+    if (this.#taken < this.#due) this.fail('the server does not keep up with the rate', this.#due - this.#taken);
+    return super.result();
+  }
+
+  #pass(now: number): boolean {
+    while (!this.isOver(now)) {
+      const dueAt = this.#firstDueAt + this.#taken * this.#intervalMs;
+      if (dueAt > now) return true;
+      const connection = this.#idle.pop();
+      if (connection === undefined) return true;
+      this.#taken += 1;
+      this.ask(connection, dueAt);
+    }
+    this.#isWatching = false;
+    for (const connection of this.#idle.splice(0)) connection.end();
+    return false;
   }
 }

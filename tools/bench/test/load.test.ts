@@ -32,6 +32,13 @@ function right({ body, response }: Seen): void {
   response.end(JSON.stringify({ jsonrpc: '2.0', id: body.id, result: { content: [{ type: 'text', text: body.params.arguments.text }] } }));
 }
 
+function answerWith(response: ServerResponse, { id, text }: { readonly id: number; readonly text: string }): void {
+  // No Date, which would make answers look different each second.
+  response.sendDate = false;
+  response.setHeader('content-type', 'application/json');
+  response.end(JSON.stringify({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text }] } }));
+}
+
 it('counts right answers, each to a request of its own', async () => {
   const ids = new Set<number>();
   const endpoint = await serve((seen) => {
@@ -86,6 +93,33 @@ it('opens a session per connection and calls in it', async () => {
   expect(outside).toEqual([]);
 });
 
+it('asks at a fixed rate, whatever the server does, and counts the time that requests wait to be sent', async () => {
+  // One at a time, each 10 ms late: half of the rate.
+  let queue = Promise.resolve();
+  const endpoint = await serve((seen) => {
+    queue = queue.then(() => new Promise((resolve) => setTimeout(resolve, 10))).then(() => right(seen));
+  });
+  const job = { ...endpoint, way: 'modern' as const, authorizations: [], connections: 2, warmUpMs: 0, durationMs: 200 };
+  const result = await runLoad({ ...job, ratePerSecond: 200 });
+  expect(result).toMatchObject({ failures: 0, sent: 40, answers: 40 });
+  // The last was due after 195 ms and cannot have been answered before 400 ms; asked and answered it was within 30.
+  expect(result.p99Ms).toBeGreaterThan(150);
+});
+
+it('ends after the requests it was told to send', async () => {
+  const result = await runLoad({
+    ...(await serve(right)),
+    way: 'modern',
+    authorizations: [],
+    connections: 2,
+    warmUpMs: 0,
+    durationMs: 60_000,
+    requests: 20,
+  });
+  expect(result.failures).toBe(0);
+  expect(result.sent).toBe(20);
+});
+
 describe('a server that does not do what is measured', () => {
   it.each<[string, (seen: Seen) => void, string]>([
     ['answers 200 with nothing', ({ response }) => void response.end(), 'an empty body'],
@@ -112,6 +146,30 @@ describe('a server that does not do what is measured', () => {
     let count = 0;
     const result = await load(await serve((seen) => ((count += 1) === 3 ? void seen.response.end() : right(seen))));
     expect(result.failures).toBe(1);
+  });
+
+  it.each<[string, (seen: Seen, before: number) => void]>([
+    ['an earlier answer', ({ response }, before) => answerWith(response, { id: before, text: `message ${before} of the benchmark` })],
+    [
+      'the text of an earlier one',
+      ({ body, response }, before) => answerWith(response, { id: body.id, text: `message ${before} of the benchmark` }),
+    ],
+    [
+      'its id, and another text as long',
+      ({ body, response }) => answerWith(response, { id: body.id, text: `message ${body.id} of the BENCHMARK` }),
+    ],
+  ])('fails when, after right answers that look the same, it gives %s', async (_, answer) => {
+    let count = 0;
+    let before = 0;
+    const endpoint = await serve((seen) => {
+      count += 1;
+      if (count % 10 === 0) answer(seen, before);
+      else answerWith(seen.response, { id: seen.body.id, text: seen.body.params.arguments.text });
+      before = seen.body.id;
+    });
+    const result = await load(endpoint);
+    expect(result.failures).toBe(Math.floor(count / 10));
+    expect(result.sent).toBe(count);
   });
 
   it('fails when nobody listens', async () => {
