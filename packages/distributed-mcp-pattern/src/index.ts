@@ -32,7 +32,7 @@ export { KubernetesDiscovery, type KubernetesDiscoveryOptions } from './discover
 export type { RegistryHttpOptions, RegistryTls } from './discovery/registry-http.js';
 export { DistributedMCPCluster } from './distributed-mcp-cluster.js';
 export type { GatewaySource } from './gateway/federated-lists.js';
-export { createGateway, type Gateway, type GatewayOptions } from './gateway/gateway.js';
+export { createGateway, type Gateway, type GatewayChanges, type GatewayOptions } from './gateway/gateway.js';
 export type { OpenCallsOptions } from './gateway/open-calls.js';
 export type { GatewayProblem } from './gateway/problems.js';
 export type { HealthState } from './health-monitor.js';

@@ -22,9 +22,15 @@ export class Directory {
   readonly #entries = new Map<string, Listed>();
   readonly #answeredAt = new Map<string, number>();
 
-  /** @param services - names in order of precedence. */
-  constructor(services: readonly string[]) {
+  /**
+   * @param services - names in order of precedence.
+   * @param before - what was learnt, which holds for the services that are still there.
+   */
+  constructor(services: readonly string[], before?: Directory) {
     this.#order = new Map(services.map((service, index) => [service, index]));
+    if (before === undefined) return;
+    for (const [exposed, entry] of before.#entries) if (this.#order.has(entry.service)) this.#entries.set(exposed, entry);
+    for (const [service, at] of before.#answeredAt) if (this.#order.has(service)) this.#answeredAt.set(service, at);
   }
 
   /** Notes that the service has answered a list, whoever asked. */

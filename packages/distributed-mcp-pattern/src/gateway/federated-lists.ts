@@ -65,13 +65,17 @@ export class FederatedLists {
   readonly #directories: ReadonlyMap<ListMethod, Directory>;
   readonly #cache = new Map<string, { readonly until: number; readonly lists: Promise<Federated> }>();
   /** The argument schemas of the tools each identity was shown last. */
-  readonly #schemas = new Map<string, ReadonlyMap<string, JsonObject>>();
+  readonly #schemas: Map<string, ReadonlyMap<string, JsonObject>> = new Map();
   #walks = 0;
 
-  constructor(options: FederatedListsOptions) {
+  /** @param before - the lists of other services with the same rule of collision: a name keeps its owner. */
+  constructor(options: FederatedListsOptions, before?: FederatedLists) {
     this.#options = options;
     const names = [...options.services.keys()];
-    this.#directories = new Map((Object.keys(LISTS) as ListMethod[]).map((method) => [method, new Directory(names)]));
+    const methods = Object.keys(LISTS) as ListMethod[];
+    const known = before === undefined ? undefined : before.#directories;
+    this.#directories = new Map(methods.map((method) => [method, new Directory(names, known?.get(method))]));
+    if (before !== undefined) this.#schemas = new Map(before.#schemas);
   }
 
   /**

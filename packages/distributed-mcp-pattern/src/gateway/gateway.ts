@@ -22,9 +22,20 @@ import { mayMatch } from './template-match.js';
 
 /** A gateway: a service that owns the calls which wait for their callers' answers, and what it watches for them. */
 export interface Gateway extends RpcService {
+  /**
+   * Goes on with other services; what is not given stays as it is. Calls in progress end where they are, those
+   * that wait for their callers' answers and what callers have subscribed to live on, and listeners are told that
+   * the lists have changed. The services left out stay their owner's, who closes them when no call needs them.
+   *
+   * @throws ConfigurationError for an option that is wrong; nothing has changed then.
+   */
+  update(changes: GatewayChanges): void;
   /** Ends both. The services stay as they are. Idempotent. */
   close(): Promise<void>;
 }
+
+/** What {@link Gateway.update} can change. */
+export type GatewayChanges = Partial<Pick<GatewayOptions, 'services' | 'collision' | 'listTtlMs' | 'listTimeoutMs'>>;
 
 /** Options of {@link createGateway}. */
 export interface GatewayOptions {
@@ -64,6 +75,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     handler: (request, context) => gateway.handle(request, context),
     toolInputSchema: (name, { principal }) => gateway.lists.toolInputSchema(name, principal),
     events: gateway.events,
+    update: (changes) => gateway.update(changes),
     close: async () => gateway.close(),
   };
 }
@@ -76,12 +88,15 @@ const CAPABILITIES: JsonObject = {
   logging: {},
 };
 
+type FederationOptions = Required<GatewayChanges> & Required<Pick<GatewayOptions, 'onProblem' | 'clock'>>;
+
 class FederatedService {
-  readonly lists: FederatedLists;
   readonly events: GatewayEvents;
   readonly #openCalls: OpenCalls;
   readonly #watches: ResourceWatches;
-  readonly #services: ReadonlyMap<string, GatewaySource>;
+  #options: FederationOptions;
+  #services: ReadonlyMap<string, GatewaySource>;
+  #lists: FederatedLists;
 
   constructor({
     services,
@@ -92,20 +107,29 @@ class FederatedService {
     onProblem = () => {},
     clock = systemClock,
   }: GatewayOptions) {
-    this.#services = new Map(Object.entries(services));
-    if (this.#services.size === 0) throw new ConfigurationError('services', 'expected at least one service');
-    for (const name of this.#services.keys()) {
-      if (!/^[A-Za-z0-9-]+$/.test(name)) throw new ConfigurationError(`services.${name}`, 'expected a name of letters, digits and -');
-    }
-    if (collision !== 'refuse' && collision !== 'prefix') {
-      throw new ConfigurationError('collision', `expected refuse or prefix, got ${JSON.stringify(collision)}`);
-    }
-    if (!(listTtlMs >= 0)) throw new ConfigurationError('listTtlMs', `expected 0 or more, got ${listTtlMs}`);
-    if (!(listTimeoutMs >= 1)) throw new ConfigurationError('listTimeoutMs', `expected 1 or more, got ${listTimeoutMs}`);
+    this.#options = { services, collision, listTtlMs, listTimeoutMs, onProblem, clock };
+    this.#services = checked(this.#options);
     this.#openCalls = new OpenCalls(openCalls, clock);
-    this.lists = new FederatedLists({ services: this.#services, collision, ttlMs: listTtlMs, timeoutMs: listTimeoutMs, clock, onProblem });
-    this.events = new GatewayEvents([...this.#services.values()], clock, (event) => this.lists.invalidate(event));
+    this.#lists = this.#newLists();
+    this.events = new GatewayEvents([...this.#services.values()], clock, (event) => this.#lists.invalidate(event));
     this.#watches = new ResourceWatches((event) => this.events.publish(event));
+  }
+
+  get lists(): FederatedLists {
+    return this.#lists;
+  }
+
+  update(changes: GatewayChanges): void {
+    const options = { ...this.#options, ...changes };
+    const services = checked(options);
+    const renamed = options.collision !== this.#options.collision;
+    const same = sameServices(this.#services, services) && !renamed;
+    this.#options = options;
+    this.#services = services;
+    this.#lists = this.#newLists(renamed ? undefined : this.#lists);
+    if (same) return;
+    this.#watches.update(services);
+    this.events.update([...services.values()]);
   }
 
   close(): void {
@@ -126,7 +150,7 @@ class FederatedService {
       case 'resources/templates/list':
         // A merged list is one page: no cursor was ever given out.
         if (params.cursor !== undefined) throw new RpcError('invalid_params', 'cursor: not one of this server');
-        return this.lists.list(method, context);
+        return this.#lists.list(method, context);
       case 'tools/call':
         return this.#callByName('tools/list', 'tool', method, params, context);
       case 'prompts/get':
@@ -155,7 +179,7 @@ class FederatedService {
 
   async #owner(list: ListMethod, what: string, name: unknown, context: RpcContext): Promise<DirectoryEntry> {
     if (typeof name !== 'string') throw new RpcError('invalid_params', 'name: expected a string');
-    const owner = await this.lists.find(list, name, context);
+    const owner = await this.#lists.find(list, name, context);
     if (owner === undefined) throw new RpcError('invalid_params', `Unknown ${what}: ${name}`);
     return owner;
   }
@@ -163,7 +187,7 @@ class FederatedService {
   /** At the service that lists the URI, else at those with a matching template, else at each in turn. */
   async #atOwner({ uri }: JsonObject, context: RpcContext, run: (service: string, uri: string) => Promise<RpcResult>): Promise<RpcResult> {
     if (typeof uri !== 'string') throw new RpcError('invalid_params', 'uri: expected a string');
-    const listed = this.lists.known('resources/list', uri) ?? (await this.#afterListing(uri, context));
+    const listed = this.#lists.known('resources/list', uri) ?? (await this.#afterListing(uri, context));
     if (listed !== undefined) return run(listed.service, uri);
     const matching = this.#matching(uri);
     const candidates = matching.length > 0 ? matching : [...this.#services.keys()];
@@ -180,13 +204,13 @@ class FederatedService {
   }
 
   async #afterListing(uri: string, context: RpcContext): Promise<DirectoryEntry | undefined> {
-    await Promise.allSettled([this.lists.list('resources/list', context), this.lists.list('resources/templates/list', context)]);
-    return this.lists.known('resources/list', uri);
+    await Promise.allSettled([this.#lists.list('resources/list', context), this.#lists.list('resources/templates/list', context)]);
+    return this.#lists.known('resources/list', uri);
   }
 
   #matching(uri: string): string[] {
     const services = new Set<string>();
-    for (const [template, { service }] of this.lists.all('resources/templates/list')) {
+    for (const [template, { service }] of this.#lists.all('resources/templates/list')) {
       if (mayMatch(template, uri)) services.add(service);
     }
     return [...services];
@@ -199,20 +223,49 @@ class FederatedService {
       return this.#send(owner.service, 'completion/complete', { ...params, ref: { ...ref, name: owner.name } }, context);
     }
     if (ref.type === 'ref/resource' && typeof ref.uri === 'string') {
-      const owner = this.lists.known('resources/list', ref.uri) ?? (await this.lists.find('resources/templates/list', ref.uri, context));
+      const owner = this.#lists.known('resources/list', ref.uri) ?? (await this.#lists.find('resources/templates/list', ref.uri, context));
       if (owner === undefined) throw new RpcError('invalid_params', `Unknown resource template: ${ref.uri}`);
       return this.#send(owner.service, 'completion/complete', params, context);
     }
     throw new RpcError('invalid_params', 'ref: expected a ref/prompt with name or a ref/resource with uri');
   }
 
-  #send(service: string, method: string, params: JsonObject, context: RpcContext): Promise<RpcResult> {
+  async #send(service: string, method: string, params: JsonObject, context: RpcContext): Promise<RpcResult> {
     return this.#source(service).route(method, params, { context });
   }
 
-  #source(service: string): GatewaySource {
-    return this.#services.get(service) as GatewaySource;
+  #newLists(before?: FederatedLists): FederatedLists {
+    const { collision, listTtlMs: ttlMs, listTimeoutMs: timeoutMs, clock, onProblem } = this.#options;
+    return new FederatedLists({ services: this.#services, collision, ttlMs, timeoutMs, clock, onProblem }, before);
   }
+
+  #source(service: string): GatewaySource {
+    const source = this.#services.get(service);
+    if (source === undefined) throw new RpcError('unavailable', `The service ${service} has been removed`);
+    return source;
+  }
+}
+
+function checked({ services, collision, listTtlMs, listTimeoutMs }: FederationOptions): ReadonlyMap<string, GatewaySource> {
+  const byName = new Map(Object.entries(services));
+  if (byName.size === 0) throw new ConfigurationError('services', 'expected at least one service');
+  for (const name of byName.keys()) {
+    if (!/^[A-Za-z0-9-]+$/.test(name)) throw new ConfigurationError(`services.${name}`, 'expected a name of letters, digits and -');
+  }
+  if (collision !== 'refuse' && collision !== 'prefix') {
+    throw new ConfigurationError('collision', `expected refuse or prefix, got ${JSON.stringify(collision)}`);
+  }
+  if (!(listTtlMs >= 0)) throw new ConfigurationError('listTtlMs', `expected 0 or more, got ${listTtlMs}`);
+  if (!(listTimeoutMs >= 1)) throw new ConfigurationError('listTimeoutMs', `expected 1 or more, got ${listTimeoutMs}`);
+  return byName;
+}
+
+/** Whether both have the same services by the same names in the same order, which is that of precedence. */
+function sameServices(before: ReadonlyMap<string, GatewaySource>, after: ReadonlyMap<string, GatewaySource>): boolean {
+  const entries = [...after];
+  return (
+    before.size === after.size && [...before].every(([name, source], index) => entries[index]?.[0] === name && entries[index][1] === source)
+  );
 }
 
 /** How services say that they do not have a resource, in both revisions. */

@@ -1,10 +1,14 @@
-import { principalKey, type RpcContext, RpcError, type ServiceEvent } from '@mcp-blocks/core';
+import { type Principal, principalKey, type RpcContext, RpcError, type ServiceEvent } from '@mcp-blocks/core';
 import type { ChangeWatch } from '../changes/change-feeds.js';
 import { identityKey } from '../upstream/identity.js';
 import type { GatewaySource } from './federated-lists.js';
 
 interface Watched {
-  readonly watch: ChangeWatch;
+  readonly service: string;
+  readonly uri: string;
+  readonly principal: Principal;
+  source: GatewaySource;
+  watch: ChangeWatch;
   /** Who holds it: the signals of subscriptions, or the names of callers whose listener has none. */
   readonly holders: Set<AbortSignal | string>;
 }
@@ -27,7 +31,7 @@ export class ResourceWatches {
    */
   async subscribe(service: string, source: GatewaySource, uri: string, context: RpcContext): Promise<void> {
     const key = keyOf(service, uri, context);
-    const watched = this.#watched.get(key) ?? this.#open(key, source, uri, context);
+    const watched = this.#watched.get(key) ?? this.#open(key, { service, source, uri, principal: context.principal });
     const holder = context.subscription ?? holderOf(context);
     watched.holders.add(holder);
     context.subscription?.addEventListener('abort', () => this.#release(key, watched, holder), { once: true });
@@ -54,10 +58,30 @@ export class ResourceWatches {
     this.#watched.clear();
   }
 
-  #open(key: string, source: GatewaySource, uri: string, { principal }: RpcContext): Watched {
+  /** Goes on with other services: what is watched at one that has changed is watched anew, and told of as changed. */
+  update(services: ReadonlyMap<string, GatewaySource>): void {
+    for (const [key, watched] of this.#watched) {
+      const source = services.get(watched.service);
+      if (source === watched.source) continue;
+      watched.watch.close();
+      if (source?.watch === undefined) {
+        this.#watched.delete(key);
+        continue;
+      }
+      const { uri, principal } = watched;
+      watched.source = source;
+      watched.watch = source.watch({ uri, principal }, this.#publish);
+      // Those who hold it have been told that it is watched; a service that refuses has nothing to tell.
+      watched.watch.ready.catch(() => {});
+      this.#publish({ kind: 'resource_updated', uri });
+    }
+  }
+
+  #open(key: string, about: Pick<Watched, 'service' | 'source' | 'uri' | 'principal'>): Watched {
+    const { source, uri, principal } = about;
     if (source.watch === undefined) throw new RpcError('method_not_found', 'The service does not tell of changes');
     if (this.#watched.size >= MAX_WATCHED) throw new RpcError('unavailable', 'Too many resources are subscribed to');
-    const watched: Watched = { watch: source.watch({ uri, principal }, this.#publish), holders: new Set() };
+    const watched: Watched = { ...about, watch: source.watch({ uri, principal }, this.#publish), holders: new Set() };
     this.#watched.set(key, watched);
     return watched;
   }
