@@ -25,6 +25,8 @@ export const META = {
   subscriptionId: 'io.modelcontextprotocol/subscriptionId',
   /** Ours: names the one effect a request may have, however often it is delivered. */
   idempotencyKey: 'io.mcp-blocks/idempotencyKey',
+  /** Ours: keeps the idempotency keys apart of those who call through one gateway, which sets it. */
+  idempotencyScope: 'io.mcp-blocks/idempotencyScope',
   /** Ours: the version of a listed tool, resource, template or prompt. */
   version: 'io.mcp-blocks/version',
   /** Ours: a client's cache answered, and this many milliseconds ago the result stopped being fresh. */
