@@ -3,10 +3,12 @@ import { createStateStore } from '@mcp-blocks/shared-state';
 
 /** Where a cluster keeps what its processes share. */
 export interface StateManagementConfig {
-  /** `memory`: this process only; `sqlite`: this machine; `redis`: any number of machines. Default: `memory`. */
-  readonly provider?: 'memory' | 'sqlite' | 'redis';
-  /** One path for `sqlite`, one URL for `redis`, none for `memory`. */
+  /** `memory`: this process only; `sqlite`: this machine; `redis`, `redis-cluster`: any number of machines. Default: `memory`. */
+  readonly provider?: 'memory' | 'sqlite' | 'redis' | 'redis-cluster';
+  /** One path for `sqlite`, one URL for `redis`, URLs of nodes to begin with for `redis-cluster`, none for `memory`. */
   readonly endpoints?: readonly string[];
+  /** For `redis`, URLs of the Sentinels that know the server; the endpoint's host is then the name they know it by. */
+  readonly sentinels?: readonly string[];
   /** A store of your own instead. It stays its owner's: the cluster does not close it. */
   readonly store?: StateStore;
   /** How long a session is kept after it was last set, in milliseconds; 1 or more. Default: 3,600,000. */
@@ -26,9 +28,9 @@ export class ClusterState {
 
   /** @throws ConfigurationError when the endpoints do not fit the provider. */
   open(): Promise<StateStore> {
-    const { store, provider = 'memory', endpoints } = this.#config;
-    this.#store ??=
-      store === undefined ? createStateStore({ provider, ...(endpoints === undefined ? {} : { endpoints }) }) : Promise.resolve(store);
+    const { store, provider = 'memory', endpoints, sentinels } = this.#config;
+    const optional = { ...(endpoints === undefined ? {} : { endpoints }), ...(sentinels === undefined ? {} : { sentinels }) };
+    this.#store ??= store === undefined ? createStateStore({ provider, ...optional }) : Promise.resolve(store);
     return this.#store;
   }
 

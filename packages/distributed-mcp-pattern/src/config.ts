@@ -32,8 +32,8 @@ export interface DistributedMCPConfig extends BalancingConfig, ResilienceConfig 
 /** The configuration with every default in place. */
 export type ResolvedConfig = ReturnType<typeof resolveConfig>;
 
-const provider = z.enum(['memory', 'sqlite', 'redis'], {
-  error: ({ input }) => `expected memory, sqlite or redis, got ${JSON.stringify(input)}`,
+const provider = z.enum(['memory', 'sqlite', 'redis', 'redis-cluster'], {
+  error: ({ input }) => `expected memory, sqlite, redis or redis-cluster, got ${JSON.stringify(input)}`,
 });
 
 const configSchema = z.strictObject({
@@ -45,13 +45,14 @@ const configSchema = z.strictObject({
     .strictObject({
       provider: provider.exactOptional(),
       endpoints: z.array(z.string()).exactOptional(),
+      sentinels: z.array(z.string()).exactOptional(),
       store: z
         .custom<StateStore>((value) => typeof (value as StateStore | undefined)?.get === 'function', 'expected a StateStore')
         .exactOptional(),
       sessionTtl: positive(3_600_000),
     })
     .refine(
-      ({ store, provider, endpoints }) => store === undefined || (provider ?? endpoints) === undefined,
+      ({ store, provider, endpoints, sentinels }) => store === undefined || (provider ?? endpoints ?? sentinels) === undefined,
       'give either store or provider and endpoints',
     )
     .prefault({}),

@@ -1,13 +1,13 @@
 import { RpcError } from '@mcp-blocks/core';
-import type { Redis } from 'ioredis';
+import type { RedisClient } from './redis-clients.js';
 
 /** One ioredis client, used only while it is connected: nothing waits in a queue to be sent later. */
 export class RedisConnection {
-  readonly client: Redis;
+  readonly client: RedisClient;
   readonly #timeoutMs: number;
   #connecting: Promise<void> | undefined;
 
-  constructor(client: Redis, timeoutMs: number, onError: (error: Error) => void) {
+  constructor(client: RedisClient, timeoutMs: number, onError: (error: Error) => void) {
     this.client = client;
     this.#timeoutMs = timeoutMs;
     client.on('error', onError);
@@ -17,7 +17,7 @@ export class RedisConnection {
    * Sends a command and waits for its answer.
    * @throws RpcError `unavailable` when there is no connection or no answer; the command may have run.
    */
-  async run<T>(command: (client: Redis) => Promise<T>): Promise<T> {
+  async run<T>(command: (client: RedisClient) => Promise<T>): Promise<T> {
     try {
       if (this.client.status !== 'ready') await this.#connected();
       return await command(this.client);

@@ -47,3 +47,9 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])`);
 export const RELEASE_LOCK = script(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])`);
+
+/**
+ * KEYS: channel. ARGV: message. As a script, because its key decides which node of a Cluster sends it: the one
+ * node a channel has keeps its messages in order.
+ */
+export const PUBLISH = script(`return redis.call('PUBLISH', KEYS[1], ARGV[1])`);

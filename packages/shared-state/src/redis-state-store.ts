@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   ConfigurationError,
   type JsonValue,
@@ -7,23 +8,16 @@ import {
   type StateStore,
   stateArguments,
 } from '@mcp-blocks/core';
-import { Redis } from 'ioredis';
+import { duplicate, type RedisClient, type RedisPlace, redisClient } from './redis-clients.js';
 import { RedisConnection } from './redis-connection.js';
-import { ACQUIRE_LOCK, COMPARE_AND_SET, EXTEND_LOCK, INCREMENT, RELEASE_LOCK, type RedisScript } from './redis-scripts.js';
+import { ACQUIRE_LOCK, COMPARE_AND_SET, EXTEND_LOCK, INCREMENT, PUBLISH, RELEASE_LOCK, type RedisScript } from './redis-scripts.js';
 
-/** Options of {@link RedisStateStore}: either `url` or `client`. */
-export interface RedisStateStoreOptions {
-  /** `redis://` or `rediss://` (TLS), with user, password and database number as needed. */
-  readonly url?: string;
-  /**
-   * A client of yours for a single Redis. The store leaves it open; for messages it makes a duplicate of
-   * its own. Time limits and reconnecting are then as you set them; give it a `commandTimeout`.
-   */
-  readonly client?: Redis;
+/** Options of {@link RedisStateStore}: where Redis is, exactly one of `url`, `clusterUrls` and `client`, and more. */
+export interface RedisStateStoreOptions extends RedisPlace {
   /** Begins the name of every key and channel. Default: `mcp-blocks:`. */
   readonly keyPrefix?: string;
   /**
-   * Longest wait for a connection, and with `url` for an answer, in milliseconds; a positive integer.
+   * Longest wait for a connection, and unless with `client` for an answer, in milliseconds; a positive integer.
    * Default: 2,000.
    */
   readonly timeoutMs?: number;
@@ -39,9 +33,16 @@ interface Channel {
   pending: number;
 }
 
+/** Locks share this many fences, each in the slot of its locks: what one lock counts with is on one node of a Cluster. */
+const FENCES = 1024;
+
 /**
- * {@link StateStore} in Redis 6.2 or later, for processes on any number of machines. Lifetimes follow the
- * server's clock. Commands that must look before they write are Lua scripts.
+ * {@link StateStore} in Redis 6.2 or later, for processes on any number of machines: one server, a primary that
+ * Sentinels name, or a Cluster. Lifetimes follow the server's clock. Commands that must look before they write
+ * are Lua scripts.
+ *
+ * Redis replicates after it has answered: a primary that is lost takes its last writes with it, locks and fencing
+ * tokens included.
  *
  * Without a connection a call fails with `unavailable` once an attempt has failed, at the latest after
  * `timeoutMs`; nothing is sent later on its behalf. A call that got no answer may have had its effect.
@@ -62,13 +63,13 @@ export class RedisStateStore implements StateStore {
     if (!Number.isSafeInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > 2_147_483_647) {
       throw new ConfigurationError('timeoutMs', `expected a positive integer, got ${timeoutMs}`);
     }
-    const client = clientOf(options, timeoutMs);
+    const client = redisClient(options, timeoutMs);
     this.#ownsClient = options.client === undefined;
     this.#prefix = keyPrefix;
     this.#newToken = options.newToken ?? (() => crypto.randomUUID());
     this.#connection = new RedisConnection(client, timeoutMs, onError);
     this.#connectSubscriber = () => {
-      const subscriber = client.duplicate({ lazyConnect: true, enableOfflineQueue: false });
+      const subscriber = duplicate(client);
       subscriber.on('message', (channel: string, text: string) => this.#deliver(channel, text));
       return new RedisConnection(subscriber, timeoutMs, onError);
     };
@@ -85,7 +86,7 @@ export class RedisStateStore implements StateStore {
     const text = stateArguments.text(value);
     const ttlMs = stateArguments.ttlMs(options.ttlMs);
     const words = [...(ttlMs === undefined ? [] : ['PX', ttlMs]), ...(options.ifAbsent ? ['NX'] : [])];
-    return (await this.#run((client) => client.call('SET', name, text, ...words))) !== null;
+    return (await this.#run((client) => client.call('SET', [name, text, ...words]))) !== null;
   }
 
   async compareAndSet(key: string, expected: JsonValue, next: JsonValue, options: { readonly ttlMs?: number } = {}): Promise<boolean> {
@@ -107,7 +108,8 @@ export class RedisStateStore implements StateStore {
 
   async acquireLock(key: string, ttlMs: number): Promise<Lock | undefined> {
     const token = this.#newToken();
-    const fencingToken = await this.#eval(ACQUIRE_LOCK, [this.#lock(key), `${this.#prefix}fence`], [token, stateArguments.ttlMs(ttlMs)]);
+    const keys = [this.#lock(key), this.#fence(key)];
+    const fencingToken = await this.#eval(ACQUIRE_LOCK, keys, [token, stateArguments.ttlMs(ttlMs)]);
     return fencingToken === 0 ? undefined : { token, fencingToken: fencingToken as number };
   }
 
@@ -120,9 +122,7 @@ export class RedisStateStore implements StateStore {
   }
 
   async publish(channel: string, message: JsonValue): Promise<void> {
-    const name = this.#channel(channel);
-    const text = stateArguments.text(message);
-    await this.#run((client) => client.publish(name, text));
+    await this.#eval(PUBLISH, [this.#channel(channel)], [stateArguments.text(message)]);
   }
 
   async subscribe(channel: string, listener: (message: JsonValue) => void): Promise<() => Promise<void>> {
@@ -161,19 +161,15 @@ export class RedisStateStore implements StateStore {
     if (this.#closing !== undefined) throw new RpcError('internal_error', 'The state store is closed');
   }
 
-  #run<T>(command: (client: Redis) => Promise<T>): Promise<T> {
+  #run<T>(command: (client: RedisClient) => Promise<T>): Promise<T> {
     this.#assertOpen();
     return this.#connection.run(command);
   }
 
   #eval({ lua, sha1 }: RedisScript, keys: string[], args: (string | number)[]): Promise<unknown> {
-    return this.#run(async (client) => {
-      try {
-        return await client.evalsha(sha1, keys.length, ...keys, ...args);
-      } catch (error) {
-        if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
-        return client.eval(lua, keys.length, ...keys, ...args);
-      }
+    return this.#run((client) => client.evalsha(sha1, keys.length, ...keys, ...args)).catch((error: RpcError) => {
+      if (!(error.cause instanceof Error) || !error.cause.message.startsWith('NOSCRIPT')) throw error;
+      return this.#run((client) => client.eval(lua, keys.length, ...keys, ...args));
     });
   }
 
@@ -207,32 +203,15 @@ export class RedisStateStore implements StateStore {
   }
 
   #lock(key: string): string {
-    return `${this.#prefix}lock:${stateArguments.key(key)}`;
+    return `${this.#fence(key)}:${key}`;
+  }
+
+  #fence(key: string): string {
+    const number = createHash('sha1').update(stateArguments.key(key)).digest().readUInt16BE() % FENCES;
+    return `${this.#prefix}lock:{${number}}`;
   }
 
   #channel(channel: string): string {
     return `${this.#prefix}channel:${stateArguments.key(channel)}`;
   }
-}
-
-function clientOf({ url, client }: RedisStateStoreOptions, timeoutMs: number): Redis {
-  if ((url === undefined) === (client === undefined)) throw new ConfigurationError('url', "expected either 'url' or 'client'");
-  if (client !== undefined) {
-    if (client.options.keyPrefix) throw new ConfigurationError('client', "expected a client without keyPrefix; use the store's");
-    return client;
-  }
-  const { protocol } = URL.canParse(url as string) ? new URL(url as string) : { protocol: '' };
-  // The URL may hold a password, so the message does not.
-  if (protocol !== 'redis:' && protocol !== 'rediss:') throw new ConfigurationError('url', 'expected a redis:// or rediss:// URL');
-  return new Redis(url as string, {
-    lazyConnect: true,
-    // What is not sent at once fails at once; what was sent is not sent again.
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    connectTimeout: timeoutMs,
-    commandTimeout: timeoutMs,
-    // A connection that answers nothing is given up, and made anew.
-    socketTimeout: timeoutMs,
-    retryStrategy: (attempt) => Math.random() * Math.min(500, 25 * 2 ** attempt),
-  });
 }

@@ -24,10 +24,13 @@ it.each<[config: () => StateStoreConfig, type: new (...args: never[]) => StateSt
 
 it.each<[config: object, option: string, message: RegExp]>([
   [{ provider: 'hazelcast' }, 'provider', /got 'hazelcast'/],
-  [{}, 'provider', /'memory', 'sqlite' or 'redis'/],
+  [{}, 'provider', /'memory', 'sqlite', 'redis' or 'redis-cluster'/],
   [{ provider: 'memory', endpoints: ['x'] }, 'endpoints', /none/],
   [{ provider: 'sqlite' }, 'endpoints', /one.*got 0/],
   [{ provider: 'redis', endpoints: ['redis://a', 'redis://b'] }, 'endpoints', /one.*got 2/],
+  [{ provider: 'redis-cluster' }, 'endpoints', /one or more.*got 0/],
+  [{ provider: 'redis-cluster', endpoints: ['a:6379'] }, 'clusterUrls[0]', /redis:\/\//],
+  [{ provider: 'redis-cluster', endpoints: ['redis://a'], sentinels: ['redis://b'] }, 'sentinels', /'redis' only/],
   [{ provider: 'redis', endpoints: ['a:6379'] }, 'url', /redis:\/\//],
 ])('names what is wrong with %j', async (config, option, message) => {
   await expect(createStateStore(config as StateStoreConfig)).rejects.toMatchObject({

@@ -2,7 +2,7 @@ import { freePorts } from './free-ports.ts';
 import { type GuardedProcess, newDataFolder, removeDataFolder, startGuarded } from './guarded-process.ts';
 import { findOrInstall, type Installable, type Machine, thisMachine } from './launcher.ts';
 
-export type ProgramName = 'chromium' | 'dnsmasq' | 'haproxy' | 'nginx';
+export type ProgramName = 'chromium' | 'dnsmasq' | 'haproxy' | 'nginx' | 'redis-server';
 
 interface Program extends Installable {
   /** The environment variable that may name its path. */
@@ -35,9 +35,15 @@ const PROGRAMS: Readonly<Record<ProgramName, Program>> = {
     debianPackage: 'nginx-light',
     manualInstall: 'Debian/Ubuntu: apt-get install nginx-light; macOS: brew install nginx',
   },
+  'redis-server': {
+    variable: 'MCP_BLOCKS_REDIS_SERVER',
+    executable: 'redis-server',
+    debianPackage: 'redis-server',
+    manualInstall: 'Debian/Ubuntu: apt-get install redis-server; macOS: brew install redis',
+  },
 };
 
-export const PROGRAM_NAMES: readonly ProgramName[] = ['chromium', 'dnsmasq', 'haproxy', 'nginx'];
+export const PROGRAM_NAMES: readonly ProgramName[] = ['chromium', 'dnsmasq', 'haproxy', 'nginx', 'redis-server'];
 
 /**
  * The path of a program that tests configure and start on their own: what its environment variable says, on
