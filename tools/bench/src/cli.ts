@@ -6,6 +6,7 @@ import { Benchmark } from './benchmark.ts';
 import { chart } from './chart.ts';
 import { benchClient } from './client/client-bench.ts';
 import { CONTENDERS } from './contenders.ts';
+import { benchGateway } from './gateway/gateway-bench.ts';
 import { parseOptions, USAGE } from './options.ts';
 import { benchPickCost } from './pick-cost.ts';
 import { findPinning } from './pinning.ts';
@@ -22,6 +23,7 @@ async function main(args: readonly string[]): Promise<number> {
     await benchClient(args.slice(1));
     return 0;
   }
+  if (args[0] === 'gateway') return benchGateway(args.slice(1));
   if (args[0] === 'websocket') {
     await benchWebSocket(args.slice(1));
     return 0;

@@ -17,6 +17,7 @@ export interface BenchOptions {
 export const USAGE = `Usage: npm run bench -- [options]
        npm run bench -- balance [options]
        npm run bench -- client [--quick]   the client; see its --help
+       npm run bench -- gateway [options]   the gateway beside other proxies; see its --help
        npm run bench -- websocket [options]   WebSocket connections; see its --help
 
 Measures a tools/call echo with ten tools registered, 32 connections, the server on one core: requests per second,
@@ -60,17 +61,18 @@ export function parseOptions(args: readonly string[], ids: readonly string[], do
   if (unknown !== undefined) throw new Error(`--only: there is no '${unknown}'; known are ${ids.join(', ')}`);
   const full = !values.quick && only === undefined;
   return {
-    rounds: number('--rounds', values.rounds, defaults.rounds, { min: 1, whole: true }),
-    seconds: number('--seconds', values.seconds, defaults.seconds, { min: 0.1 }),
-    warmUpSeconds: number('--warm-up', values['warm-up'], defaults.warmUpSeconds, { min: 0 }),
-    sessions: number('--sessions', values.sessions, defaults.sessions, { min: 0, whole: true }),
+    rounds: numberOption('--rounds', values.rounds, defaults.rounds, { min: 1, whole: true }),
+    seconds: numberOption('--seconds', values.seconds, defaults.seconds, { min: 0.1 }),
+    warmUpSeconds: numberOption('--warm-up', values['warm-up'], defaults.warmUpSeconds, { min: 0 }),
+    sessions: numberOption('--sessions', values.sessions, defaults.sessions, { min: 0, whole: true }),
     connections: CONNECTIONS,
     only: only === undefined ? undefined : new Set(only),
     out: values.out ?? (full ? docsFolder : undefined),
   };
 }
 
-function number(
+/** @throws Error naming the argument that is wrong and what is expected. */
+export function numberOption(
   name: string,
   text: string | undefined,
   otherwise: number,

@@ -18,6 +18,10 @@ export const PEERS = {
   'sdk-v1': { version: '1.32.2', packages: { '@modelcontextprotocol/sdk': '1.32.2', ...ZOD } },
   fastmcp: { version: '4.20.16', packages: { fastmcp: '4.20.16', ...ZOD } },
   'mcp-use': { version: '2.5.2', packages: { 'mcp-use': '2.5.2', ...ZOD } },
+  'mcp-proxy': {
+    version: '6.7.19',
+    packages: { 'mcp-proxy': '6.7.19', '@modelcontextprotocol/client': '2.4.0', '@modelcontextprotocol/server': '2.4.0', ...ZOD },
+  },
   tmcp: {
     version: '1.20.0',
     packages: {

@@ -97,6 +97,7 @@ function kibibytes(bytes: number): string {
   return `${(bytes / 1024).toFixed(1)} KiB`;
 }
 
-function cell(text: string): string {
+/** Text for one cell of a table. */
+export function cell(text: string): string {
   return text.replace(/\s+/g, ' ').replaceAll('|', '\\|').slice(0, 300);
 }

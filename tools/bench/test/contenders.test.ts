@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { CONTENDERS } from '../src/contenders.ts';
+import { STATIONS } from '../src/gateway/stations.ts';
 import { PEERS } from '../src/peers.ts';
 import { findPinning } from '../src/pinning.ts';
 
@@ -15,7 +16,7 @@ it.each(Object.entries(PEERS))('%s is pinned exactly and has a server', (name, {
   expect(Object.values(packages)).toContain(version);
   for (const pin of Object.values(packages)) expect(pin).toMatch(/^\d+\.\d+\.\d+$/);
   expect(existsSync(new URL(`../peers/${name}.mjs`, import.meta.url))).toBe(true);
-  expect(CONTENDERS.some(({ id }) => id === name)).toBe(true);
+  expect([...CONTENDERS, ...STATIONS].some(({ id }) => id === name)).toBe(true);
 });
 
 it('ours and SDK v2 are measured on the same SDK v2, and SDK v1 is the one we test with', () => {

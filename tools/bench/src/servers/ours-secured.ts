@@ -1,16 +1,11 @@
-import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
 import { FileAuditSink } from '@mcp-blocks/audit-trail';
 import { AuthenticatedToolRegistry } from '@mcp-blocks/authenticated-tool-registry';
 import { RateLimitedRPC } from '@mcp-blocks/rate-limited-rpc';
-import { http, jwt, SecureMCPServer } from '@mcp-blocks/secure-mcp-server';
-import jsonwebtoken from 'jsonwebtoken';
+import { http, SecureMCPServer } from '@mcp-blocks/secure-mcp-server';
 import { z } from 'zod';
 import { echoResult, echoTools } from '../echo-tools.ts';
-
-const CALLERS = 32;
-// Kept and counted for every call, but never reached: refusals are cheap and would flatter the figures.
-const NEVER_REACHED = 1_000_000_000;
+import { giveUp, NEVER_REACHED, TestIssuer } from './security.ts';
 
 const auditFile = join(process.argv[3] as string, 'audit.jsonl');
 const audit = new FileAuditSink({ path: auditFile });
@@ -28,14 +23,11 @@ const limiter = new RateLimitedRPC({
   audit,
 });
 
-const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-const issuer = 'https://issuer.example';
-const audience = 'https://bench.example';
-
+const issuer = new TestIssuer();
 const listener = http({ port: 0 });
 const server = new SecureMCPServer({
   service: registry,
-  authenticators: [jwt({ key: publicKey, algorithms: ['ES256'], issuer, audience })],
+  authenticators: [issuer.authenticator],
   middleware: [limiter.middleware],
   listeners: [listener],
   audit,
@@ -52,23 +44,8 @@ await server.start();
 console.log(
   JSON.stringify({
     port: Number(new URL(listener.endpoint as string).port),
-    authorizations: Array.from({ length: CALLERS }, (_, index) => bearer(`caller-${index}`, 'agent', privateKey)),
-    refused: [null, bearer('visitor', 'visitor', privateKey), bearer('caller-0', 'agent', strangersKey())],
+    authorizations: issuer.callers('agent'),
+    refused: [null, issuer.bearer('visitor', 'visitor'), issuer.forged()],
     auditFile,
   }),
 );
-
-function bearer(subject: string, role: string, key: KeyObject): string {
-  const token = jsonwebtoken.sign({ roles: [role] }, key, { algorithm: 'ES256', issuer, audience, subject, expiresIn: '1h' });
-  return `Bearer ${token}`;
-}
-
-function strangersKey(): KeyObject {
-  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
-}
-
-/** A call whose record is lost must not count as audited. */
-function giveUp(error: Error): void {
-  console.error(error.message);
-  process.exit(1);
-}
