@@ -1,4 +1,4 @@
-import { isJsonObject, isRpcError, type RpcRequest } from '@mcp-blocks/core';
+import { isJsonObject, isRpcError, type RpcErrorCode, type RpcRequest } from '@mcp-blocks/core';
 import type { PickInfo } from './balancing/balancer.js';
 import type { NodeOutcome } from './cluster-node.js';
 import type { Deadline } from './deadline.js';
@@ -19,6 +19,8 @@ export interface Call {
   readonly deadline: Deadline;
   /** Requests with a node at this moment. */
   sending: number;
+  /** A node may have carried it out without a word, and it is sent on by its idempotency key. */
+  uncertain: boolean;
 }
 
 /** No node was left to send a call to. */
@@ -46,6 +48,20 @@ export class TryTimeout extends TransportFailure {
 export function repetitionOf(error: unknown): 'free' | 'patient' | 'strict' {
   if (!(error instanceof TransportFailure) || error.status !== undefined || error instanceof TryTimeout) return 'strict';
   return error.delivery === 'not-sent' ? 'free' : 'patient';
+}
+
+/** Answers that say of this attempt that it was not carried out, and nothing of one before. */
+const REFUSALS: ReadonlySet<RpcErrorCode> = new Set([
+  'unauthenticated',
+  'forbidden',
+  'insufficient_scope',
+  'missing_client_capability',
+  'rate_limited',
+  'unavailable',
+]);
+
+export function isRefusal(error: unknown): boolean {
+  return isRpcError(error) && REFUSALS.has(error.code);
 }
 
 /** "Too many requests" is for who sent them: no failure of the node, and no reason to burden another one. */

@@ -1,6 +1,7 @@
 import { type Clock, principalKey, type Random, type RpcContext, RpcError, type RpcRequest, type RpcResult, sleep } from '@mcp-blocks/core';
-import { type Call, isPushback, isRetryable, NoNode, pickInfoOf, repetitionOf } from './call.js';
+import { type Call, isPushback, isRefusal, isRetryable, NoNode, pickInfoOf, repetitionOf } from './call.js';
 import { Deadline } from './deadline.js';
+import { hasKey, withKey, withScope } from './idempotency-key.js';
 import type { CallCounter } from './metrics.js';
 import { NodeSender, TimeIsUp } from './node-sender.js';
 import type { NodeSet } from './node-set.js';
@@ -40,6 +41,8 @@ export interface RouterOptions {
     readonly baseDelay: number;
     readonly maxDelay: number;
     readonly perTryTimeout?: number;
+    /** The nodes deduplicate by idempotency key. */
+    readonly exactlyOnce: boolean;
   };
   /** How long the first node has before a second is asked too. Absent: as long as it takes. */
   readonly hedgeDelayMs: number | undefined;
@@ -64,8 +67,9 @@ export class Router {
     this.#sender = new NodeSender({ nodes, counter, clock, catalog: this.catalog, perTryTimeoutMs: retry.perTryTimeout });
   }
 
-  async route(request: RpcRequest, options: RouteOptions): Promise<RpcResult> {
+  async route(given: RpcRequest, options: RouteOptions): Promise<RpcResult> {
     const { clock, counter, requestTimeoutMs } = this.#options;
+    const request = withScope(this.#keyed(given), options);
     const startedAt = clock.now();
     const deadline = new Deadline(clock, requestTimeoutMs, () => new TimeIsUp());
     const signals = [deadline.signal, options.signal, options.context?.signal].filter((signal) => signal !== undefined);
@@ -82,6 +86,7 @@ export class Router {
         signal: AbortSignal.any(signals),
         deadline,
         sending: 0,
+        uncertain: false,
       });
       succeeded = true;
       return result;
@@ -112,19 +117,30 @@ export class Router {
       } catch (error) {
         if (call.signal.aborted) throw this.#ended(call);
         if (error instanceof NoNode) break;
-        if (!isRetryable(error)) throw asAnswer(error);
-        if (error instanceof TransportFailure && error.delivery === 'unknown' && !(await this.#isRepeatable(call))) {
-          throw new RpcError('ambiguous_outcome', 'The connection was lost during the call; it may or may not have been carried out', {
-            cause: error,
-            auditReason: `node ${[...call.tried].at(-1)}: ${error.message}`,
-          });
+        if (!isRetryable(error)) {
+          const answer = asAnswer(error);
+          throw call.uncertain && isRefusal(answer) ? ambiguous(call, answer) : answer;
+        }
+        if (error instanceof TransportFailure && error.delivery === 'unknown') {
+          if (this.#deduplicates(call)) call.uncertain ||= this.catalog.isRepeatable(call.request) !== true;
+          else if (!(await this.#isRepeatable(call))) throw ambiguous(call, error);
         }
         lastFailure = error;
       } finally {
         leave?.();
       }
     }
-    throw this.#unavailable(lastFailure);
+    throw call.uncertain ? ambiguous(call, lastFailure) : this.#unavailable(lastFailure);
+  }
+
+  /** With `exactlyOnce`, a call of a tool has a key, unless it is known to be repeatable without. */
+  #keyed(request: RpcRequest): RpcRequest {
+    if (!this.#options.retry.exactlyOnce || request.method !== 'tools/call' || hasKey(request)) return request;
+    return this.catalog.isRepeatable(request) === true ? request : withKey(request);
+  }
+
+  #deduplicates({ request }: Call): boolean {
+    return this.#options.retry.exactlyOnce && hasKey(request);
   }
 
   #first(call: Call): Promise<RpcResult> {
@@ -195,6 +211,7 @@ export class Router {
           signal,
           deadline,
           sending: 0,
+          uncertain: false,
         };
         cursor = (await this.#sender.send(call, 'lookup')).nextCursor;
       } catch {
@@ -205,9 +222,11 @@ export class Router {
   }
 
   /** Why a call ends whose signal has aborted. */
-  #ended({ signal, request, sending }: Call): RpcError {
+  #ended(call: Call): RpcError {
     const { requestTimeoutMs } = this.#options;
+    const { signal, request, sending } = call;
     if (!(signal.reason instanceof TimeIsUp)) return new RpcError('cancelled', 'The call was cancelled', { cause: signal.reason });
+    if (call.uncertain) return ambiguous(call, undefined);
     if (sending === 0) return this.#unavailable(undefined, `within ${requestTimeoutMs} ms`);
     return this.catalog.isRepeatable(request)
       ? new RpcError('timeout', `No answer within ${requestTimeoutMs} ms`)
@@ -228,6 +247,13 @@ export class Router {
       ...(cause === undefined ? {} : { cause, auditReason: cause instanceof Error ? cause.message : String(cause) }),
     });
   }
+}
+
+function ambiguous({ tried }: Call, cause: unknown): RpcError {
+  return new RpcError('ambiguous_outcome', 'The connection was lost during the call; it may or may not have been carried out', {
+    cause,
+    auditReason: `node ${[...tried].at(-1)}: ${cause instanceof Error ? cause.message : 'no answer in time'}`,
+  });
 }
 
 /** A node's answer as it came, or the one that its bare HTTP status 429 stands for. */

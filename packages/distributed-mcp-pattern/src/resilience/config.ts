@@ -84,6 +84,12 @@ export interface ResilienceConfig {
     readonly maxDelay?: number;
     /** For one attempt; then it is given up, and repeated elsewhere only if it may be repeated. 1 or more. Default: none. */
     readonly perTryTimeout?: number;
+    /**
+     * Says that every node gives a call with an idempotency key its effect once (`Idempotency` of
+     * `@mcp-blocks/shared-state`, with one store for all of them). Then any call of a tool may be sent to another
+     * node, with the key it has or is given. Default: false.
+     */
+    readonly exactlyOnce?: boolean;
   };
   /** Sends a call that may be repeated to a second node when the first takes long; the first answer counts. Default: off. */
   readonly hedgingConfig?: {
@@ -141,6 +147,7 @@ export const resilienceSchemas = {
       baseDelay: positive(25),
       maxDelay: positive(250),
       perTryTimeout: positiveOrNone,
+      exactlyOnce: z.boolean('expected true or false').default(false),
     })
     .prefault({}),
   hedgingConfig: z.strictObject({ delay: z.int('expected a whole number').min(1, 'expected 1 or more').max(2_147_483_647) }).optional(),
