@@ -4,7 +4,7 @@ import { copyJson } from './json-copy.js';
 import type { CallCounter } from './metrics.js';
 import type { Delivery } from './request-scheduler.js';
 import type { CacheableRequest, ResponseCache } from './response-cache.js';
-import { SingleFlight } from './single-flight.js';
+import { SingleFlight, type Work } from './single-flight.js';
 
 /** Failures that are not the server's answer to the request: a stale result may be better than none. */
 const STALE_IF: ReadonlySet<string> = new Set(['unavailable', 'timeout', 'upstream_error', 'internal_error']);
@@ -40,13 +40,8 @@ export class CachedRequests {
     return cached;
   }
 
-  /** @param send - given the signal that ends it when nobody waits any longer. */
-  async fetch(
-    request: CacheableRequest,
-    options: RequestOptions,
-    timeoutMs: number,
-    send: (signal: AbortSignal) => Promise<Delivery>,
-  ): Promise<RpcResult> {
+  /** @param send - given the signal that ends it when nobody waits any longer, and told to hold the time of those who do. */
+  async fetch(request: CacheableRequest, options: RequestOptions, timeoutMs: number, send: Work<Delivery>): Promise<RpcResult> {
     const { cache, calls, clock, partition, partitionOf } = this.#options;
     const startedAt = clock.now();
     const generation = cache.generation(request.method);
@@ -56,7 +51,7 @@ export class CachedRequests {
     const key = `${asked?.length ?? '-'}:${asked ?? ''} ${request.key}`;
     try {
       const { value, joined } = await this.#flights.run(key, generation, waiter, send);
-      calls.succeeded(joined ? undefined : clock.now() - startedAt);
+      calls.succeeded(joined || value.answer.interactive ? undefined : clock.now() - startedAt);
       if (joined) {
         calls.shared('flight');
         return copyJson(value.answer.result);

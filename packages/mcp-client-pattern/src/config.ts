@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { type OAuthOptions, OAuthSchema } from './auth/oauth-options.js';
 import { CacheStore, DEFAULT_MAX_BYTES, DEFAULT_MAX_SIZE } from './cache-store.js';
 import type { Connector } from './connection.js';
+import { checkInputCapabilities, type InputHandlers, inputCapabilities, registerInputHandlers } from './input-handlers.js';
 import type { ProtocolOptions } from './sdk-connection.js';
 import type { TokenOption } from './token-source.js';
 
@@ -102,9 +103,11 @@ export interface MCPClientConfig {
   readonly allowInsecure?: boolean;
   /** Sent to the server. Default: `mcp-blocks-client`. */
   readonly clientInfo?: { readonly name: string; readonly version: string };
-  /** What the client can do for the server (elicitation, sampling, roots). Default: nothing. */
+  /** Answer what the server asks in the middle of a request. Default: nobody does, and the server is told so. */
+  readonly inputHandlers?: InputHandlers;
+  /** What the client says it can do, beyond that it has `inputHandlers`: their details, extensions. Default: nothing. */
   readonly capabilities?: ClientCapabilities;
-  /** Called with the SDK `Client` of every new connection before it connects; registers the handlers of `capabilities`. */
+  /** Called with the SDK `Client` of every new connection before it connects, to register further handlers. */
   readonly configureClient?: (client: Client) => void;
   /** Replaces the WebSocket and HTTP connectors, in order of preference. `sdkConnector` makes one of any SDK transport. */
   readonly connectors?: (environment: ConnectorEnvironment) => readonly Connector[];
@@ -155,7 +158,7 @@ export interface RequestOptions {
 }
 
 /** {@link MCPClientConfig} with defaults in place. */
-export type ResolvedConfig = Omit<z.output<typeof ConfigSchema>, 'webSocketUrl'> & {
+export type ResolvedConfig = Omit<z.output<typeof ConfigSchema>, 'webSocketUrl' | 'inputHandlers'> & {
   readonly capabilities: ClientCapabilities;
   readonly httpUrl: URL;
   readonly webSocketUrl: URL;
@@ -169,6 +172,9 @@ const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 const durationMs = z.int().min(1).max(MAX_DELAY_MS);
 const fn = <T>() => z.custom<T>((value) => typeof value === 'function', 'expected a function');
+
+type Form = NonNullable<NonNullable<InputHandlers['elicitation']>['form']>;
+type Url = NonNullable<NonNullable<InputHandlers['elicitation']>['url']>;
 
 const ConfigSchema = z.strictObject({
   serverUrl: z.string(),
@@ -218,6 +224,16 @@ const ConfigSchema = z.strictObject({
   versionNegotiation: z.enum(['auto', 'legacy', 'modern']).default('auto'),
   allowInsecure: z.boolean().default(false),
   clientInfo: z.looseObject({ name: z.string(), version: z.string() }).default({ name: 'mcp-blocks-client', version: '0.0.0' }),
+  inputHandlers: z
+    .strictObject({
+      elicitation: z
+        .strictObject({ form: fn<Form>().optional(), url: fn<Url>().optional() })
+        .refine(({ form, url }) => form !== undefined || url !== undefined, 'expected form or url')
+        .optional(),
+      sampling: fn<NonNullable<InputHandlers['sampling']>>().optional(),
+      roots: fn<NonNullable<InputHandlers['roots']>>().optional(),
+    })
+    .default({}),
   // Its own type would be inlined into the declarations, where TypeScript cannot write it.
   capabilities: z.custom<object>((value) => typeof value === 'object' && value !== null).default({}),
   configureClient: fn<(client: Client) => void>().optional(),
@@ -272,7 +288,19 @@ export function resolveConfig(config: MCPClientConfig): ResolvedConfig {
   if (httpUrl.pathname === '/') httpUrl.pathname = '/mcp';
   const webSocketUrl =
     parsed.webSocketUrl === undefined ? defaultWebSocketUrl : checkUrl('webSocketUrl', parsed.webSocketUrl, ['wss:', 'ws:'], allowInsecure);
-  return { ...parsed, httpUrl, webSocketUrl };
+  return { ...parsed, ...resolveInput(config), httpUrl, webSocketUrl };
+}
+
+/** What the client declares, and what answers for it. */
+function resolveInput({ inputHandlers = {}, capabilities = {}, configureClient }: MCPClientConfig) {
+  if (configureClient === undefined) checkInputCapabilities(inputHandlers, capabilities);
+  return {
+    capabilities: inputCapabilities(inputHandlers, capabilities),
+    configureClient(client: Client) {
+      registerInputHandlers(client, inputHandlers);
+      configureClient?.(client);
+    },
+  };
 }
 
 /** @throws ConfigurationError naming the option and the value it does not accept. */

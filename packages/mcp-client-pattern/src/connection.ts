@@ -5,6 +5,8 @@ export interface SendOptions {
   /** Aborting stops waiting and tells the server that the request is cancelled. */
   readonly signal: AbortSignal;
   readonly onProgress?: ((progress: JsonObject) => void) | undefined;
+  /** Told when the server begins to wait for an input handler, and when it has been answered. */
+  readonly onInput?: ((isWaiting: boolean) => void) | undefined;
 }
 
 /** An answer, with what a cache must know of how it came about. */

@@ -22,6 +22,7 @@ export type { ConnectionState } from './connection-manager.js';
 export { networkConnectors, sdkConnector } from './connectors.js';
 export type { ConnectionStatus, MCPClientEvents } from './events.js';
 export type { Health } from './health-state.js';
+export type { InputContext, InputHandler, InputHandlers } from './input-handlers.js';
 export type { LatencyPercentiles } from './latency-meter.js';
 export { MCPClientPattern } from './mcp-client-pattern.js';
 export { MCPClients, type MCPClientsOptions } from './mcp-clients.js';

@@ -21,7 +21,7 @@ import { HealthState } from './health-state.js';
 import { KeepAlive } from './keep-alive.js';
 import { LatencyMeter } from './latency-meter.js';
 import { CallCounter, type MCPClientMetrics } from './metrics.js';
-import { type Delivery, RequestScheduler } from './request-scheduler.js';
+import { type Delivery, RequestScheduler, type ScheduledRequest } from './request-scheduler.js';
 import { type ResourceListener, ResourceSubscriptions } from './resource-subscriptions.js';
 import { type CacheableRequest, type CacheStats, ResponseCache } from './response-cache.js';
 import { RetryPolicy } from './retry-policy.js';
@@ -301,10 +301,12 @@ export class MCPClientPattern extends TypedRequests {
   async #fetch(method: string, params: JsonObject, options: RequestOptions, cacheable: CacheableRequest | undefined): Promise<RpcResult> {
     const timeoutMs = options.timeout ?? this.#config.requestTimeout;
     if (cacheable !== undefined)
-      return this.#cached.fetch(cacheable, options, timeoutMs, (signal) => this.#send(method, params, options, undefined, signal));
+      return this.#cached.fetch(cacheable, options, timeoutMs, (signal, onInput) =>
+        this.#send(method, params, options, { signal, onInput }),
+      );
     const startedAt = this.#config.clock.now();
-    const { answer } = await this.#send(method, params, options, timeoutMs, options.signal);
-    this.#calls.succeeded(this.#config.clock.now() - startedAt);
+    const { answer } = await this.#send(method, params, options, { timeoutMs, signal: options.signal });
+    this.#calls.succeeded(answer.interactive ? undefined : this.#config.clock.now() - startedAt);
     return answer.result;
   }
 
@@ -312,21 +314,11 @@ export class MCPClientPattern extends TypedRequests {
     method: string,
     params: JsonObject,
     { priority = 0, fairnessKey = '', repeatable, onProgress }: RequestOptions,
-    timeoutMs: number | undefined,
-    signal: AbortSignal | undefined,
+    waiter: Pick<ScheduledRequest, 'timeoutMs' | 'signal' | 'onInput'>,
   ): Promise<Delivery> {
     if (this.#manager.state === 'disconnected' && !this.#manager.gaveUp) this.#manager.connect().catch(() => {});
     const sent = method === 'tools/call' ? this.#withIdempotencyKey(params) : params;
-    const delivery = await this.#scheduler.submit({
-      method,
-      params: sent,
-      priority,
-      fairnessKey,
-      repeatable,
-      timeoutMs,
-      signal,
-      onProgress,
-    });
+    const delivery = await this.#scheduler.submit({ method, params: sent, priority, fairnessKey, repeatable, onProgress, ...waiter });
     if (method === 'tools/list') this.#hints.learn(delivery.answer.result, params.cursor !== undefined);
     return delivery;
   }

@@ -9,7 +9,7 @@ export interface MCPClientMetrics {
   readonly failedRequests: number;
   /** Calls answered without a trip of their own: from the cache, or by an identical call in progress. */
   readonly cachedResponses: number;
-  /** Mean time from the call to the server's result, over successful calls not answered from the cache. */
+  /** Mean time from the call to the server's result, over successful calls that neither the cache nor an input handler answered. */
   readonly averageLatency: number;
   /** Requests sent and not yet answered. */
   readonly activeRequests: number;
@@ -47,7 +47,7 @@ export class CallCounter {
     this.#total += 1;
   }
 
-  /** @param latencyMs - absent for a call answered without a trip of its own. */
+  /** @param latencyMs - absent for a call answered without a trip of its own, or not by the server alone. */
   succeeded(latencyMs?: number): void {
     this.#succeeded += 1;
     if (latencyMs === undefined) return;

@@ -4,6 +4,7 @@ import { type Answer, type Connection, ConnectionLostError } from './connection.
 import { Deferred } from './deferred.js';
 import { PriorityQueue, type QueueEntry } from './priority-queue.js';
 import type { RetryPolicy } from './retry-policy.js';
+import { Timeout } from './timeout.js';
 
 /** One request to be sent when its turn comes. */
 export interface ScheduledRequest {
@@ -15,6 +16,8 @@ export interface ScheduledRequest {
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: JsonObject) => void) | undefined;
+  /** Told when the server begins to wait for an input handler, and when it has been answered. */
+  readonly onInput?: ((isWaiting: boolean) => void) | undefined;
   /** Whether it may be carried out twice, where the caller knows. */
   readonly repeatable?: boolean | undefined;
 }
@@ -72,8 +75,8 @@ export interface RequestSchedulerOptions {
 interface Job {
   readonly request: ScheduledRequest;
   entry: QueueEntry<Job> | undefined;
-  /** Epoch milliseconds after which nobody waits for it; Infinity: not known here. */
-  readonly deadline: number;
+  /** Absent: whoever waits keeps the time. */
+  timeout: Timeout | undefined;
   /** Ends the sending, once it is sent. */
   abort: AbortController | undefined;
   settle(outcome: Delivery | { error: Error }): void;
@@ -132,7 +135,7 @@ export class RequestScheduler {
       this.#leave(job);
       job.state = 'settled';
       this.#jobs.delete(job);
-      cancelTimer();
+      job.timeout?.cancel();
       signal?.removeEventListener('abort', onAbort);
       if ('answer' in outcome) return resolve(outcome);
       if (outcome.error instanceof AmbiguousOutcomeError) this.#options.route.ambiguous(outcome.error);
@@ -144,11 +147,10 @@ export class RequestScheduler {
       settle({ error: new RpcError('cancelled', `${method} was cancelled`, { data, cause: signal?.reason }) });
     };
     signal?.addEventListener('abort', onAbort, { once: true });
-    const cancelTimer = timeoutMs === undefined ? () => {} : clock.setTimeout(() => this.#timedOut(job), timeoutMs);
     const job: Job = {
       request,
       entry: undefined,
-      deadline: timeoutMs === undefined ? Number.POSITIVE_INFINITY : clock.now() + timeoutMs,
+      timeout: timeoutMs === undefined ? undefined : new Timeout(clock, timeoutMs, () => this.#timedOut(job)),
       abort: undefined,
       settle,
       state: 'queued',
@@ -205,8 +207,7 @@ export class RequestScheduler {
 
   /** It is the job's turn. */
   #take(job: Job, connection: Connection): void {
-    const { clock, route } = this.#options;
-    if (clock.now() + route.fastestAnswerMs() > job.deadline) this.#timedOut(job);
+    if (this.#options.route.fastestAnswerMs() > timeLeftMs(job)) this.#timedOut(job);
     else void this.#send(job, connection);
   }
 
@@ -232,6 +233,10 @@ export class RequestScheduler {
   async #send(job: Job, connection: Connection): Promise<void> {
     const { clock, route } = this.#options;
     const { method, params, onProgress } = job.request;
+    const onInput = (isWaiting: boolean) => {
+      job.timeout?.hold(isWaiting);
+      job.request.onInput?.(isWaiting);
+    };
     const sentAt = clock.now();
     this.#active += 1;
     job.state = 'sent';
@@ -239,8 +244,9 @@ export class RequestScheduler {
     job.abort = new AbortController();
     route.sent();
     try {
-      const answer = await connection.request(method, params, { signal: job.abort.signal, onProgress });
-      route.answered(clock.now() - sentAt);
+      const answer = await connection.request(method, params, { signal: job.abort.signal, onProgress, onInput });
+      // The time that a user takes is none of the server's.
+      route.answered(answer.interactive ? undefined : clock.now() - sentAt);
       job.settle({ answer, connection });
     } catch (error) {
       // An error of the server's own.
@@ -260,7 +266,7 @@ export class RequestScheduler {
 
   /** The error to fail the request with, or the pause after which to send it again. */
   #verdictOn(job: Job, connection: Connection, error: Error): { readonly error: Error } | { readonly delayMs: number } {
-    const { clock, retries, route } = this.#options;
+    const { retries, route } = this.#options;
     if (error instanceof ConnectionLostError) {
       route.lost(connection, error);
       if (error.maybeDelivered) job.deliveries += 1;
@@ -276,7 +282,7 @@ export class RequestScheduler {
       return { delayMs: 0 };
     }
     job.deliveries += 1;
-    const delayMs = this.#mayRepeat(job) ? retries.delay(error, job.deliveries, job.deadline - clock.now()) : undefined;
+    const delayMs = this.#mayRepeat(job) ? retries.delay(error, job.deliveries, timeLeftMs(job)) : undefined;
     if (delayMs !== undefined) return { delayMs };
     return { error: error.code === 'ambiguous_outcome' ? ambiguous(job.request, 'upstream', error) : error };
   }
@@ -286,6 +292,8 @@ export class RequestScheduler {
     // Whoever was told of the loss may have ended it.
     if (job.state !== 'sent' || job.entry === undefined) return;
     const { entry } = job;
+    // An input handler may still be at work for it.
+    job.abort?.abort(reason);
     const queue = () => {
       job.state = 'queued';
       this.#queue.putBack(entry);
@@ -326,6 +334,10 @@ export class RequestScheduler {
   #isAmbiguous(job: Job): boolean {
     return job.state === 'sent' && !this.#mayRepeat(job);
   }
+}
+
+function timeLeftMs({ timeout }: Job): number {
+  return timeout?.leftMs ?? Number.POSITIVE_INFINITY;
 }
 
 function ambiguous({ method, params }: ScheduledRequest, reason: AmbiguousReason, cause?: unknown): AmbiguousOutcomeError {

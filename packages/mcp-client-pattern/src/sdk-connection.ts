@@ -143,7 +143,7 @@ class SdkConnection implements Connection {
 
   async request(method: string, params: JsonObject, options: SendOptions): Promise<Answer> {
     if (this.#ended.signal.aborted) throw new ConnectionLostError('The connection is closed', false);
-    const flight = this.#parts.observed.track();
+    const flight = this.#parts.observed.track(options.onInput);
     this.#inFlight += 1;
     try {
       const result = await Promise.race([this.#send(method, params, flight, options), flight.lost]);

@@ -43,6 +43,8 @@ export function readRequestError(error: unknown, flight: Flight, sessionId: stri
       case SdkErrorCode.MethodNotSupportedByProtocolVersion:
       case SdkErrorCode.CapabilityNotSupported:
         return new RpcError('method_not_found', error.message, { cause: error });
+      case SdkErrorCode.InputRequiredRoundsExceeded:
+        return new RpcError('cancelled', error.message, { data: { sent: true }, cause: error });
       default:
         return new RpcError('upstream_error', error.message, { cause: error });
     }

@@ -1,5 +1,6 @@
 import { type Clock, RpcError } from '@mcp-blocks/core';
 import { Deferred } from './deferred.js';
+import { Timeout } from './timeout.js';
 
 /** How long one caller waits for a shared piece of work. */
 export interface Waiter {
@@ -13,8 +14,12 @@ interface Flight<T> {
   readonly promise: Promise<T>;
   readonly abort: AbortController;
   readonly stamp: number;
-  waiters: number;
+  readonly waiters: Set<Timeout>;
+  isHeld: boolean;
 }
+
+/** @param hold - stops the time of those who wait, and lets it go on. */
+export type Work<T> = (signal: AbortSignal, hold: (isHeld: boolean) => void) => Promise<T>;
 
 /** Lets identical work in progress be done once. It is aborted when nobody waits for it any longer. */
 export class SingleFlight<T> {
@@ -29,25 +34,28 @@ export class SingleFlight<T> {
    * @param stamp - work of another stamp is not joined: what it brings would be out of date.
    * @returns the outcome, and whether another caller's work was joined.
    */
-  async run(key: string, stamp: number, waiter: Waiter, work: (signal: AbortSignal) => Promise<T>): Promise<{ value: T; joined: boolean }> {
+  async run(key: string, stamp: number, waiter: Waiter, work: Work<T>): Promise<{ value: T; joined: boolean }> {
     const present = this.#flights.get(key);
     const joined = present !== undefined && present.stamp === stamp;
     const flight = joined ? present : this.#take(key, stamp, work);
-    flight.waiters += 1;
     try {
       return { value: await this.#wait(flight, waiter), joined };
     } finally {
-      flight.waiters -= 1;
-      if (flight.waiters === 0) {
+      if (flight.waiters.size === 0) {
         flight.abort.abort(new RpcError('cancelled', 'Nobody waits for the answer any longer'));
         if (this.#flights.get(key) === flight) this.#flights.delete(key);
       }
     }
   }
 
-  #take(key: string, stamp: number, work: (signal: AbortSignal) => Promise<T>): Flight<T> {
+  #take(key: string, stamp: number, work: Work<T>): Flight<T> {
     const abort = new AbortController();
-    const flight: Flight<T> = { promise: work(abort.signal), abort, stamp, waiters: 0 };
+    const waiters = new Set<Timeout>();
+    const hold = (isHeld: boolean) => {
+      flight.isHeld = isHeld;
+      for (const waiter of waiters) waiter.hold(isHeld);
+    };
+    const flight: Flight<T> = { promise: work(abort.signal, hold), abort, stamp, waiters, isHeld: false };
     this.#flights.set(key, flight);
     const done = () => {
       if (this.#flights.get(key) === flight) this.#flights.delete(key);
@@ -61,14 +69,16 @@ export class SingleFlight<T> {
     const onAbort = () => stopped.reject(new RpcError('cancelled', `${what} was cancelled`, { cause: signal?.reason }));
     if (signal?.aborted) onAbort();
     signal?.addEventListener('abort', onAbort, { once: true });
-    const cancelTimer = this.#clock.setTimeout(
-      () => stopped.reject(new RpcError('timeout', `No answer to ${what} within ${timeoutMs} ms`, { data: { timeoutMs } })),
-      timeoutMs,
+    const timeout = new Timeout(this.#clock, timeoutMs, () =>
+      stopped.reject(new RpcError('timeout', `No answer to ${what} within ${timeoutMs} ms`, { data: { timeoutMs } })),
     );
+    if (flight.isHeld) timeout.hold(true);
+    flight.waiters.add(timeout);
     try {
       return await Promise.race([flight.promise, stopped.promise]);
     } finally {
-      cancelTimer();
+      flight.waiters.delete(timeout);
+      timeout.cancel();
       signal?.removeEventListener('abort', onAbort);
     }
   }

@@ -37,7 +37,7 @@ export class WatchedResources {
     }
   }
 
-  /** One `subscriptions/listen` for all (2026-07-28 basic/utilities/subscriptions); the next is open before the last is closed. */
+  /** One `subscriptions/listen` for all (2026-07-28 basic/patterns/subscriptions); the next is open before the last is closed. */
   async watchModern(uris: readonly string[], signal: AbortSignal): Promise<void> {
     const { client, ended, listening } = this.#options;
     const next = new AbortController();

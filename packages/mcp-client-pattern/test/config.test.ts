@@ -1,5 +1,5 @@
 import { ConfigurationError } from '@mcp-blocks/core';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { resolveConfig } from '../src/config.js';
 import { CacheStore, type MCPClientConfig, MCPClientPattern } from '../src/index.js';
 
@@ -76,11 +76,44 @@ it.each<[string, object]>([
   ['credentials.token', { credentials: { token: '' } }],
   ['versionNegotiation', { versionNegotiation: 'new' }],
   ['enableWebsocket', { enableWebsocket: true }],
+  ['inputHandlers.roots', { inputHandlers: { roots: [] } }],
+  ['inputHandlers.sampling', { inputHandlers: { sampling: 'gpt' } }],
+  ['inputHandlers.tasks', { inputHandlers: { tasks: () => {} } }],
+  ['inputHandlers.elicitation', { inputHandlers: { elicitation: () => {} } }],
+  ['inputHandlers.elicitation', { inputHandlers: { elicitation: {} } }],
+  ['inputHandlers.elicitation.form', { inputHandlers: { elicitation: { form: true } } }],
+  ['capabilities.elicitation.form', { capabilities: { elicitation: {} } }],
+  ['capabilities.elicitation.url', { capabilities: { elicitation: { url: {} } }, inputHandlers: { elicitation: { form: () => {} } } }],
+  ['capabilities.sampling', { capabilities: { sampling: {} }, inputHandlers: { roots: () => {} } }],
+  ['capabilities.roots', { capabilities: { roots: { listChanged: true } } }],
 ])('refuses a bad %s', (option, config) => {
   const build = () => new MCPClientPattern({ serverUrl: 'https://mcp.example.com', ...config } as MCPClientConfig);
   expect(build).toThrow(ConfigurationError);
   expect(build).toThrow(expect.objectContaining({ option }));
   expect(build).not.toThrow(/secret/);
+});
+
+it.each<[Pick<MCPClientConfig, 'inputHandlers' | 'capabilities'>, object]>([
+  [{}, {}],
+  [{ inputHandlers: {} }, {}],
+  [{ inputHandlers: { elicitation: { form: vi.fn() } } }, { elicitation: { form: {} } }],
+  [{ inputHandlers: { elicitation: { url: vi.fn() } } }, { elicitation: { url: {} } }],
+  [{ inputHandlers: { elicitation: { form: vi.fn(), url: vi.fn() } } }, { elicitation: { form: {}, url: {} } }],
+  [{ inputHandlers: { sampling: vi.fn(), roots: vi.fn() } }, { sampling: {}, roots: {} }],
+  [
+    {
+      inputHandlers: { elicitation: { form: vi.fn() }, sampling: vi.fn() },
+      capabilities: { elicitation: { form: { applyDefaults: true } }, sampling: { tools: {} }, extensions: { 'com.example/x': {} } },
+    },
+    { elicitation: { form: { applyDefaults: true } }, sampling: { tools: {} }, extensions: { 'com.example/x': {} } },
+  ],
+])('declares the capabilities of %j', (config, capabilities) => {
+  expect(resolveConfig({ serverUrl: 'https://mcp.example.com', ...config }).capabilities).toEqual(capabilities);
+});
+
+it('leaves capabilities to configureClient', () => {
+  const config = { serverUrl: 'https://mcp.example.com', capabilities: { elicitation: {} }, configureClient: vi.fn() };
+  expect(resolveConfig(config).capabilities).toEqual({ elicitation: {} });
 });
 
 it('names the bad value, but never a token', () => {
