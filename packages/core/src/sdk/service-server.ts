@@ -1,11 +1,12 @@
 import { McpServer, type McpServerFactory, ProtocolError, type ServerCapabilities, type ServerContext } from '@modelcontextprotocol/server';
 import type { JsonObject } from '../json.js';
 import { eraOf, LEGACY_PROTOCOL_VERSION, META, MODERN_PROTOCOL_VERSION } from '../protocol.js';
-import type { RpcContext, RpcResult, TraceContext } from '../rpc.js';
+import type { RpcContext, RpcResult } from '../rpc.js';
 import type { RpcService, ServiceEvent } from '../service.js';
 import { toWireError } from '../wire.js';
 import { type Connection, carriedConnection, connectionOf } from './connection.js';
 import { checkSubscribedUri, MAX_RESOURCE_SUBSCRIPTIONS, tooManySubscriptions } from './subscriptions.js';
+import { traceOf } from './trace.js';
 
 /** The request methods a service must answer for each capability it declares. */
 const METHODS: Readonly<Record<string, readonly string[]>> = {
@@ -216,13 +217,4 @@ function toRpcContext(mcp: McpServer, connection: Connection, context: ServerCon
         }
       : {}),
   };
-}
-
-function traceOf(meta: JsonObject | undefined): TraceContext | undefined {
-  const trace: Record<string, string> = {};
-  for (const key of ['traceparent', 'tracestate', 'baggage']) {
-    const value = meta?.[key];
-    if (typeof value === 'string') trace[key] = value;
-  }
-  return Object.keys(trace).length > 0 ? trace : undefined;
 }

@@ -1,6 +1,6 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
   type Clock,
@@ -14,28 +14,30 @@ import {
   sleep,
   systemClock,
 } from '@mcp-blocks/core';
-import { clientCertificateOf, RequestGuard, refuseUntrusted, type TlsOptions } from '@mcp-blocks/core/node';
+import { RequestGuard, refuseUntrusted, type TlsOptions } from '@mcp-blocks/core/node';
+import type { Connection, LaneCall, ModernRequest } from '@mcp-blocks/core/sdk';
 import { isJsonContentType } from '@modelcontextprotocol/server';
 import { settledWithin } from '../deadline.js';
 import { atTime } from '../expiry.js';
 import type { MetricsSource } from '../metrics-page.js';
 import { readBody } from './body.js';
+import { callerOf } from './caller.js';
 import { clientAddress } from './client-address.js';
+import { type Closing, closeServer } from './closing.js';
 import { documentResponse } from './documents.js';
 import { type Exchange, Exchanges } from './exchanges.js';
 import { healthResponse } from './health.js';
-import { type McpAnswer, McpEndpoint } from './mcp-endpoint.js';
+import { LaneResponse } from './lane-response.js';
+import { type McpAnswer, McpEndpoint, shuttingDown } from './mcp-endpoint.js';
 import { metricsResponse } from './metrics-response.js';
 import { sendResponse, toWebRequest } from './node-web.js';
 import { type HttpOptions, type ResolvedHttpOptions, resolveHttpOptions } from './options.js';
 import { HttpRefusal, refusalResponse } from './refusal.js';
 import { checkOneHost, serverOptions } from './server-options.js';
+import { discardRest, isUnbounded, LINGER_MS } from './unread-body.js';
 import { WebPolicy } from './web-policy.js';
 
 const METHODS = ['POST', 'GET', 'DELETE'];
-
-/** Milliseconds that the rest of a refused body is read and thrown away, so that the client sees the refusal. */
-const LINGER_MS = 2000;
 
 /**
  * MCP over Streamable HTTP and HTTPS, both eras on one path, with `/healthz` and `/readyz` beside it.
@@ -195,19 +197,32 @@ export class HttpListener implements Listener {
 
   async #answer(running: Running, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const exchange = this.#exchanges.begin(request.socket);
-    const gone = new AbortController();
+    const asked: Asked = { request, response, exchange, gone: new AbortController() };
     response.once('close', () => {
-      if (!response.writableFinished) gone.abort(new RpcError('cancelled', 'The client is gone'));
+      if (response.writableFinished) return;
+      const reason = new RpcError('cancelled', 'The client is gone');
+      asked.gone.abort(reason);
+      asked.call?.cancel(reason);
     });
-    const endStream = new AbortController();
-    let answer: McpAnswer | undefined;
-    let cancelExpiry = () => {};
     try {
-      const reply = await this.#reply(running, request, exchange, gone.signal, (time) => {
-        cancelExpiry = atTime(running.clock, time, () => endStream.abort());
-      }).catch((error: unknown) => this.#refuse(running, request, error));
-      answer = reply instanceof Response ? undefined : reply;
-      const unread = isUnbounded(request, running.host.maxMessageBytes) || (reply instanceof Response && reply.status === 408);
+      const reply = await this.#reply(running, asked).catch((error: unknown) => this.#refuse(running, request, error));
+      if (reply !== undefined) await this.#send(running, asked, reply);
+    } catch (error) {
+      response.destroy();
+      running.host.onError(error as Error);
+    } finally {
+      this.#exchanges.end(exchange);
+      // A response that had begun before the drain could not ask its connection to close.
+      if (running.closed !== undefined) running.server.closeIdleConnections();
+    }
+  }
+
+  async #send(running: Running, { request, response, exchange }: Asked, reply: McpAnswer | Response): Promise<void> {
+    const endStream = new AbortController();
+    const answer = reply instanceof Response ? undefined : reply;
+    const cancelExpiry = exchange.kind === 'subscription' ? atTime(running.clock, answer?.expiresAt, () => endStream.abort()) : () => {};
+    const unread = isUnbounded(request, running.host.maxMessageBytes) || (reply instanceof Response && reply.status === 408);
+    try {
       await sendResponse(response, answer?.response ?? (reply as Response), {
         close: this.#draining || unread,
         headers: this.#web.headers(request),
@@ -216,25 +231,16 @@ export class HttpListener implements Listener {
         endStream: endStream.signal,
         ...(unread ? { beforeEnd: discardRest(request, running.clock) } : {}),
       });
-    } catch (error) {
-      response.destroy();
-      running.host.onError(error as Error);
     } finally {
       cancelExpiry();
       answer?.release?.();
-      this.#exchanges.end(exchange);
-      // A response that had begun before the drain could not ask its connection to close.
-      if (running.closed !== undefined) running.server.closeIdleConnections();
     }
   }
 
-  async #reply(
-    { host, clock, endpoint }: Running,
-    request: IncomingMessage,
-    exchange: Exchange,
-    gone: AbortSignal,
-    expireAt: (time: number | undefined) => void,
-  ): Promise<McpAnswer | Response> {
+  /** `undefined`: the answer has been sent. */
+  async #reply(running: Running, asked: Asked): Promise<McpAnswer | Response | undefined> {
+    const { host, clock, endpoint } = running;
+    const { request, exchange, gone } = asked;
     checkOneHost(request);
     const path = (request.url ?? '/').split('?', 1)[0] as string;
     const health = healthResponse(path, !this.#draining && host.ready?.() !== false);
@@ -256,13 +262,8 @@ export class HttpListener implements Listener {
     const method = request.method ?? '';
     if (!METHODS.includes(method))
       throw new HttpRefusal(405, 'invalid_request', `${method} is not a method of MCP`, { allow: METHODS.join(', ') });
-    const from = { transport: this.name, ...(remoteAddress === undefined ? {} : { remoteAddress }) };
-    const certificate = clientCertificateOf(request.socket);
-    const principal = await host.authenticate({
-      ...from,
-      header: (name) => headerOf(request, name),
-      ...(certificate === undefined ? {} : { clientCertificate: certificate }),
-    });
+    const caller = callerOf(request, this.name, remoteAddress);
+    const principal = await host.authenticate(caller);
     let message: JsonRpcMessage | undefined;
     if (method === 'POST') {
       if (!isJsonContentType(request.headers['content-type'])) {
@@ -271,12 +272,31 @@ export class HttpListener implements Listener {
       const text = await readBody(request, { maxBytes: host.maxMessageBytes, timeoutMs: this.#options.bodyTimeoutMs }, clock);
       message = parseJsonRpc(text, { maxJsonDepth: host.maxJsonDepth });
     }
-    const answer = await endpoint.handle(toWebRequest(request, gone), message, { principal, ...from });
-    if (answer.kind === 'subscription') {
-      this.#exchanges.becomeSubscription(exchange);
-      expireAt(principal.expiresAt);
-    }
-    return answer;
+    const connection = { principal, transport: this.name, ...(remoteAddress === undefined ? {} : { remoteAddress }) };
+    const modern = message && endpoint.admit(message, connection, request.headers);
+    if (modern !== undefined) return this.#call(running, asked, modern, connection);
+    const answer = await endpoint.handle(toWebRequest(request, gone.signal), message, connection);
+    if (answer.kind !== 'subscription') return answer;
+    this.#exchanges.becomeSubscription(exchange);
+    return principal.expiresAt === undefined ? answer : { ...answer, expiresAt: principal.expiresAt };
+  }
+
+  async #call({ clock, endpoint }: Running, asked: Asked, modern: ModernRequest, from: Connection): Promise<Response | undefined> {
+    const { request, response, gone } = asked;
+    if (gone.signal.aborted) return undefined;
+    const lane = new LaneResponse(response, {
+      headers: () => this.#web.headers(request),
+      isLast: () => this.#draining,
+      maxBufferedBytes: this.#options.maxBufferedBytes,
+      writeTimeoutMs: this.#options.writeTimeoutMs,
+      clock,
+    });
+    const answer = await endpoint.call(modern, { ...from, addResponseHeader: lane.addHeader }, lane, (call) => {
+      asked.call = call;
+    });
+    if (answer === undefined && !lane.hasBegun && !response.destroyed) return shuttingDown(modern.message.id);
+    lane.end(answer);
+    return undefined;
   }
 
   #refuse(running: Running, request: IncomingMessage, error: unknown): Response {
@@ -343,9 +363,19 @@ export class HttpListener implements Listener {
   }
 }
 
+/** One request and what becomes of it. */
+interface Asked {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly exchange: Exchange;
+  /** Aborts when the client is gone before it has its answer. */
+  readonly gone: AbortController;
+  /** The call on the fast lane, if it is one. */
+  call?: LaneCall;
+}
+
 /** What exists while the listener listens. */
-interface Running {
-  readonly server: Server;
+interface Running extends Closing {
   readonly host: ListenerHost;
   readonly clock: Clock;
   readonly endpoint: McpEndpoint;
@@ -356,38 +386,4 @@ interface Running {
   stopMetrics?: (() => void) | undefined;
   /** Ends the watch over the certificate's files. */
   stopWatching?: () => void;
-  /** Resolves when the port and every connection are closed. Set when closing has begun. */
-  closed?: Promise<void>;
-}
-
-function closeServer(running: Running): Promise<void> {
-  running.closed ??= closePort(running.server);
-  return running.closed;
-}
-
-/** Closes the port, then the connections that are idle; resolves when all connections are closed. */
-function closePort(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    // HTTP's own close also cuts connections whose request has arrived and is not read yet. So the port
-    // alone first, and the idle connections when what had arrived has been read.
-    NetServer.prototype.close.call(server, () => resolve());
-    setImmediate(() => setImmediate(() => server.close()));
-  });
-}
-
-function headerOf(request: IncomingMessage, name: string): string | undefined {
-  const value = request.headers[name];
-  return Array.isArray(value) ? value.join(', ') : value;
-}
-
-/** Whether more of the body may come than is worth reading only to keep the connection. */
-function isUnbounded(request: IncomingMessage, maxBytes: number): boolean {
-  return !request.complete && !(Number(request.headers['content-length']) <= maxBytes);
-}
-
-/** Reads on a little: hanging up on a client that still sends would reset the connection under the response. */
-async function discardRest(request: IncomingMessage, clock: Clock): Promise<void> {
-  if (request.destroyed) return;
-  const over = new Promise<void>((resolve) => request.once('end', resolve).once('close', resolve).resume());
-  await settledWithin(over, LINGER_MS, clock);
 }

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import {
   type Clock,
   eraOf,
@@ -11,7 +12,17 @@ import {
   type RpcService,
   type WireError,
 } from '@mcp-blocks/core';
-import { authorizeListen, type Connection, toAuthInfo, toSdkFactory } from '@mcp-blocks/core/sdk';
+import {
+  authorizeListen,
+  type Connection,
+  FastLane,
+  type LaneAnswer,
+  type LaneCall,
+  type LaneCarrier,
+  type ModernRequest,
+  toAuthInfo,
+  toSdkFactory,
+} from '@mcp-blocks/core/sdk';
 import { createMcpHandler, isLegacyRequest, type McpHttpHandler } from '@modelcontextprotocol/server';
 import { isEventStream } from './node-web.js';
 import { HttpRefusal, refusalResponse } from './refusal.js';
@@ -25,6 +36,8 @@ export interface McpAnswer {
    * credentials it was opened with.
    */
   readonly kind: 'call' | 'subscription';
+  /** Epoch milliseconds at which a subscription ends, whoever wants to go on. */
+  readonly expiresAt?: number;
   /** To be called when the response has been sent. */
   release?(): void;
 }
@@ -38,6 +51,10 @@ export interface McpEndpointOptions {
 /** One MCP endpoint as a function from web requests, authenticated and parsed, to web responses. Both eras. */
 export class McpEndpoint {
   readonly #service: RpcService;
+  readonly #lane: FastLane;
+  /** Calls on the fast lane in progress. */
+  readonly #calls = new Set<LaneCall>();
+  #isClosed = false;
   readonly #modern: McpHttpHandler;
   readonly #sessions: LegacySessions;
   readonly #onError: (error: Error) => void;
@@ -49,6 +66,7 @@ export class McpEndpoint {
   constructor(host: ListenerHost, options: McpEndpointOptions, clock: Clock) {
     const { service } = host;
     this.#service = service;
+    this.#lane = new FastLane(service);
     this.#onError = (error) => host.onError(error);
     this.#sessions = new LegacySessions(service, options.sessions, clock, {
       onError: this.#onError,
@@ -70,6 +88,32 @@ export class McpEndpoint {
 
   get sessionCount(): number {
     return this.#sessions.size;
+  }
+
+  /** The request, if it is one for the fast lane; nothing has been done with it. */
+  admit(message: JsonRpcMessage, connection: Connection, headers: IncomingHttpHeaders): ModernRequest | undefined {
+    return this.#isClosed ? undefined : this.#lane.admit(message, connection, headers);
+  }
+
+  /**
+   * Answers an admitted request; `undefined` when the client is gone or the endpoint is closed meanwhile.
+   *
+   * @param started - told of the call, to be cancelled when the client is gone.
+   */
+  async call(
+    request: ModernRequest,
+    connection: Connection,
+    carrier: LaneCarrier,
+    started: (call: LaneCall) => void,
+  ): Promise<LaneAnswer | undefined> {
+    const call = this.#lane.call(request, connection, carrier);
+    started(call);
+    this.#calls.add(call);
+    try {
+      return await call.answer;
+    } finally {
+      this.#calls.delete(call);
+    }
   }
 
   async handle(request: Request, message: JsonRpcMessage | undefined, connection: Connection): Promise<McpAnswer> {
@@ -133,6 +177,8 @@ export class McpEndpoint {
 
   /** Ends subscriptions with their closing result, and sessions. Calls in progress are cancelled. */
   async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const call of this.#calls) call.cancel(new RpcError('cancelled', 'The server is shutting down'));
     await Promise.all([this.#modern.close(), this.#sessions.close()]);
   }
 
@@ -156,7 +202,7 @@ export class McpEndpoint {
     const response = await this.#modern.fetch(request, { parsedBody: message, authInfo: toAuthInfo(observed) });
     if (response.status === 499 && !request.signal.aborted) {
       // The exchange was cut while the server closes, and the caller is still there.
-      return { response: refusalResponse(new RpcError('unavailable', 'The server is shutting down'), id), kind: 'call' };
+      return { response: shuttingDown(id), kind: 'call' };
     }
     if (response.status >= 500 && this.#lastSdkError !== undefined) this.#onError(this.#lastSdkError);
     return {
@@ -164,6 +210,11 @@ export class McpEndpoint {
       kind: isListen && isEventStream(response) ? 'subscription' : 'call',
     };
   }
+}
+
+/** The answer to a request that was cut while the server closes, and whose caller is still there. */
+export function shuttingDown(id: string | number | null): Response {
+  return refusalResponse(new RpcError('unavailable', 'The server is shutting down'), id);
 }
 
 function isListenRequest(message: JsonRpcMessage): message is JsonRpcRequest {

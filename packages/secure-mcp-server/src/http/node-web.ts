@@ -31,7 +31,7 @@ export interface SendOptions {
 }
 
 /** Hop-by-hop headers are Node's business. */
-const NODE_OWNED = new Set(['connection', 'keep-alive', 'transfer-encoding', 'content-length']);
+export const NODE_OWNED: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'transfer-encoding', 'content-length']);
 
 /** Sends a web `Response` and resolves when its last byte is handed over or the client is gone. */
 export async function sendResponse(target: ServerResponse, response: Response, options: SendOptions): Promise<void> {
@@ -92,7 +92,7 @@ async function sendStream(target: ServerResponse, body: ReadableStream<Uint8Arra
 }
 
 /** Does not wait for ever for a client to take the rest: neither its memory nor its connection would be free again. */
-function cutWhenStuck(target: ServerResponse, timeoutMs: number): void {
+export function cutWhenStuck(target: ServerResponse, timeoutMs: number): void {
   target.setTimeout(timeoutMs, () => target.destroy());
   // Before Node sets the time that an idle connection is kept.
   target.prependOnceListener('finish', () => target.setTimeout(0));
