@@ -182,14 +182,15 @@ export class RequestScheduler {
       const connection = route.connection();
       if (refusal === undefined && (connection === undefined || this.#active >= maxConcurrent)) return;
       const job = (this.#queue.pop() as QueueEntry<Job>).value;
-      if (refusal !== undefined) job.settle({ error: refusal });
+      if (refusal !== undefined) job.settle({ error: this.#failure(job, refusal) });
       else this.#take(job, connection as Connection);
     }
   }
 
   /** Fails everything queued or in progress: the client is closed. */
-  failAll(error: Error): void {
-    for (const job of [...this.#jobs]) job.settle({ error: this.#isAmbiguous(job) ? ambiguous(job.request, 'closed', error) : error });
+  failAll(error: RpcError): void {
+    for (const job of [...this.#jobs])
+      job.settle({ error: this.#isAmbiguous(job) ? ambiguous(job.request, 'closed', error) : this.#failure(job, error) });
   }
 
   #refusalFor({ method, signal }: ScheduledRequest): RpcError | undefined {
@@ -273,7 +274,7 @@ export class RequestScheduler {
       if (error.maybeDelivered && this.#isAmbiguous(job)) return { error: ambiguous(job.request, 'connection_lost', error) };
       if (retries.mayDeliver(job.deliveries)) return { delayMs: error.retryAfterMs ?? 0 };
       const message = `${job.request.method} lost its connection ${job.deliveries} times`;
-      return { error: new RpcError('unavailable', message, { cause: error }) };
+      return { error: new RpcError('unavailable', message, { data: { sent: true }, cause: error }) };
     }
     if (!isRpcError(error)) return { error };
     // Refused before it was carried out, so any method may be sent again.
@@ -325,6 +326,12 @@ export class RequestScheduler {
       this.#options.route.retried({ method: job.request.method, attempt: job.attempts, delayMs: 0, reason });
       this.pump();
     });
+  }
+
+  /** The error, with `sent` where the request may have been carried out in spite of it. */
+  #failure({ state, deliveries }: Job, error: RpcError): RpcError {
+    if (state !== 'sent' && deliveries === 0) return error;
+    return new RpcError(error.code, error.message, { data: { ...error.data, sent: true }, cause: error });
   }
 
   #mayRepeat({ request }: Job): boolean {

@@ -229,7 +229,7 @@ describe('a lost connection', () => {
       await clock.advance(5_000);
       await webSocket.cut();
     }
-    expect(read.error).toMatchObject({ code: 'unavailable', message: expect.stringContaining('3 times') });
+    expect(read.error).toMatchObject({ code: 'unavailable', message: expect.stringContaining('3 times'), data: { sent: true } });
     expect(service.count('resources/read')).toBe(3);
   });
 
@@ -321,7 +321,7 @@ describe('reconnecting', () => {
     const read = watch(client.readResource('test://a'));
     await settle();
     await webSocket.cut();
-    expect(read.error).toMatchObject({ code: 'unavailable' });
+    expect(read.error).toMatchObject({ code: 'unavailable', data: { sent: true } });
     expect(client.getConnectionStatus().state).toBe('disconnected');
     expect(webSocket.attempts).toBe(1);
   });
@@ -429,6 +429,20 @@ describe('closing', () => {
     await expect(client.connect()).rejects.toMatchObject({ code: 'cancelled' });
     await expect(client.reconnect()).rejects.toMatchObject({ code: 'cancelled' });
     expect(webSocket.open).toBe(0);
+  });
+
+  it('says which of the requests that may be repeated had been sent', async () => {
+    const { client, service } = start({ maxConcurrentRequests: 1 });
+    await client.connect();
+    service.hold.add('resources/read');
+    const reads = ['test://a', 'test://b'].map((uri) => watch(client.readResource(uri)));
+    await settle();
+    await client.close();
+    await settle();
+    expect(reads.map(({ error }) => [error?.code, error?.data?.sent])).toEqual([
+      ['cancelled', true],
+      ['cancelled', undefined],
+    ]);
   });
 
   it('ends an attempt to connect', async () => {
