@@ -71,7 +71,6 @@ const DEGRADED_SHARE = 0.1;
 
 /** One node with everything the cluster knows of it and holds open to it. */
 export class ClusterNode implements Candidate {
-  readonly service: ServiceNode;
   readonly pool: ConnectionPool;
   readonly bulkhead: Bulkhead;
   readonly #outlier: OutlierWatch | undefined;
@@ -81,6 +80,7 @@ export class ClusterNode implements Candidate {
   readonly #slowStart: SlowStart | undefined;
   readonly #latency: LatencyAverage;
   readonly #clock: Clock;
+  #service: ServiceNode;
   #onDrained: () => void = () => {};
   #inFlight = 0;
   #total = 0;
@@ -91,14 +91,15 @@ export class ClusterNode implements Candidate {
 
   constructor(service: ServiceNode, options: ClusterNodeOptions) {
     const { config, connect, clock, random, onChange, outlier } = options;
-    this.service = service;
+    this.#service = service;
+    const node = () => this.#service;
     this.#clock = clock;
     this.#outlier = outlier;
     this.#latency = new LatencyAverage({ clock });
     this.bulkhead = new Bulkhead(config.bulkheadConfig);
     const { credentials, circuitBreaker, healthCheck, slowStartConfig: slowStart } = config;
-    this.pool = new ConnectionPool({ node: service, connect, credentials, idleTimeoutMs: config.connectionIdleTimeout, clock });
-    this.#probe = new HealthProbe({ node: service, connect, credentials });
+    this.pool = new ConnectionPool({ node, connect, credentials, idleTimeoutMs: config.connectionIdleTimeout, clock });
+    this.#probe = new HealthProbe({ node, connect, credentials });
     if (slowStart.enabled) {
       const { window, minShare, aggression } = slowStart;
       this.#slowStart = new SlowStart({ windowMs: window, minShare, aggression, clock });
@@ -113,6 +114,11 @@ export class ClusterNode implements Candidate {
       this.#breaker = new CircuitBreaker({ failureThreshold, resetTimeoutMs: resetTimeout, clock, onChange, onTransition });
     }
     if (healthCheck.enabled) this.#health = this.#monitor(options, healthCheck, random);
+  }
+
+  /** Discovery's entry. */
+  get service(): ServiceNode {
+    return this.#service;
   }
 
   get id(): string {
@@ -177,6 +183,11 @@ export class ClusterNode implements Candidate {
   /** Whether the node has asked not to be sent anything for now. */
   get paused(): boolean {
     return this.#pausedUntil > this.#clock.now();
+  }
+
+  /** Takes over what discovery says of the same node now: another weight, region, version, metadata. */
+  describe(service: ServiceNode): void {
+    this.#service = service;
   }
 
   /** Resolves when the first health check is over. */

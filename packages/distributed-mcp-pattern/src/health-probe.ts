@@ -4,7 +4,8 @@ import type { Connect, Upstream } from './upstream/upstream.js';
 
 /** What {@link HealthProbe} works with. */
 export interface HealthProbeOptions {
-  readonly node: ServiceNode;
+  /** The node as discovery describes it now. */
+  readonly node: () => ServiceNode;
   readonly connect: Connect;
   readonly credentials: CredentialsProvider | undefined;
 }
@@ -33,9 +34,9 @@ export class HealthProbe {
       return;
     this.#drop();
     signal.throwIfAborted();
-    const own = await mint(credentials, node, undefined);
+    const own = await mint(credentials, node(), undefined);
     // Opening asks the node who it is, which is a check.
-    this.#upstream = connect(node, { headers: own?.headers ?? {}, signal });
+    this.#upstream = connect(node(), { headers: own?.headers ?? {}, signal });
     try {
       await this.#upstream;
     } catch (error) {

@@ -51,8 +51,9 @@ export class NodeSet {
   }
 
   /**
-   * Takes over discovery's list. A node whose entry is unchanged keeps its state and connections; one that
-   * left, or moved to another URL, is closed once its requests in progress have ended.
+   * Takes over discovery's list. A node with the same id and URL keeps its state and connections, whatever
+   * else its entry says now; one that left, or moved to another URL, is closed once its requests in progress
+   * have ended.
    */
   update(services: readonly ServiceNode[]): readonly ClusterNode[] {
     // Of the first list, all are equally new.
@@ -61,7 +62,8 @@ export class NodeSet {
     const added: ClusterNode[] = [];
     for (const service of services) {
       const known = this.#nodes.get(service.id);
-      if (known !== undefined && sameNode(known.service, service)) {
+      if (known?.service.url === service.url) {
+        known.describe(service);
         next.set(service.id, known);
         continue;
       }
@@ -123,11 +125,4 @@ export class NodeSet {
     const tracked = closing.finally(() => this.#closing.delete(tracked));
     this.#closing.add(tracked);
   }
-}
-
-/** By content: a registry answers with a new object each time. */
-function sameNode(a: ServiceNode, b: ServiceNode): boolean {
-  const text = (node: ServiceNode) =>
-    JSON.stringify([node.id, node.url, node.weight, node.region, node.version, Object.entries(node.metadata ?? {}).sort()]);
-  return text(a) === text(b);
 }

@@ -373,6 +373,60 @@ describe('discovery', () => {
     expect(cluster.getClusterMetrics().circuitBreakerTrips).toBe(1);
   });
 
+  it('changes the entry of a node in place: connections, counts, circuit and checks go on', async () => {
+    const seen: (string | undefined)[] = [];
+    const { cluster, nodes, start, setNodes, clock } = await setUp({
+      ids: ['a', 'b'],
+      loadBalancingStrategy: 'weighted',
+      circuitBreakerConfig: { failureThreshold: 2 },
+      slowStartConfig: { enabled: true },
+      credentials: ({ metadata }) => {
+        seen.push(metadata?.rack);
+        return { headers: {} };
+      },
+    });
+    await start();
+    for (let n = 0; n < 4; n += 1) await call(cluster);
+    let finish: () => void = () => {};
+    nodes.of('a').answer = () => new Promise((resolve) => (finish = () => resolve({ content: [{ type: 'text', text: 'a' }] })));
+    const running = call(cluster, { preferredNode: 'a' });
+    await settle();
+    const [before] = cluster.getServiceNodes();
+    const opened = nodes.of('a').opened;
+    const [a, b] = nodes.list('a', 'b');
+    const told: string[] = [];
+    cluster.on('nodeChange', (list) => told.push(list.map(({ id, weight }) => `${id}:${weight}`).join(' ')));
+    setNodes([
+      { ...a!, weight: 3, version: '2', region: 'west', metadata: { rack: '7' } },
+      { ...b!, weight: 1 },
+    ]);
+    expect(told).toEqual(['a:3 b:1']);
+    const [after] = cluster.getServiceNodes();
+    expect(after).toEqual({ ...before, weight: 3, version: '2', region: 'west', metadata: { rack: '7' } });
+    expect(after).toMatchObject({ inFlight: 1, totalRequests: 3, connections: 1, share: 1 });
+    finish();
+    expect(served(await running)).toBe('a');
+    nodes.of('a').answer = () => ({ content: [{ type: 'text', text: 'a' }] });
+    const turns: unknown[] = [];
+    for (let n = 0; n < 8; n += 1) turns.push(served(await call(cluster)));
+    expect(turns.filter((id) => id === 'a')).toHaveLength(6);
+    expect([nodes.of('a').opened, nodes.of('a').closed]).toEqual([opened, 0]);
+    // The circuit goes on counting, and a connection made from now on is for the node as it is described now.
+    nodes.of('a').answer = draining;
+    await call(cluster, { preferredNode: 'a' });
+    setNodes([
+      { ...a!, weight: 2, metadata: { rack: '8' } },
+      { ...b!, weight: 1 },
+    ]);
+    await call(cluster, { preferredNode: 'a' });
+    expect(cluster.getCircuitBreakers().get('a')?.state).toBe('open');
+    expect(seen).not.toContain('8');
+    await clock.advance(60_000);
+    nodes.of('a').answer = () => ({ content: [{ type: 'text', text: 'a' }] });
+    await call(cluster, { preferredNode: 'a' });
+    expect(seen).toContain('8');
+  });
+
   it('reports what goes wrong with it', async () => {
     let report: (error: Error) => void = () => {};
     const discovery = new StaticDiscovery({});

@@ -99,7 +99,9 @@ export class ChangeFeeds {
 
   #follow(feed: Feed): void {
     for (const node of this.#nodes) {
-      if (!feed.nodes.has(nameOf(node))) feed.nodes.set(nameOf(node), new NodeFeed({ ...this.#options, node, principal: feed.principal }));
+      const known = feed.nodes.get(nameOf(node));
+      if (known === undefined) feed.nodes.set(nameOf(node), new NodeFeed({ ...this.#options, node, principal: feed.principal }));
+      else known.describe(node);
     }
   }
 

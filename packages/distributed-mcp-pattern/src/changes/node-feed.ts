@@ -44,6 +44,7 @@ const PASSING = new Set(['unavailable', 'rate_limited', 'timeout', 'upstream_err
  */
 export class NodeFeed {
   readonly #options: NodeFeedOptions;
+  #node: ServiceNode;
   readonly #topics = new Map<string | undefined, AbortController>();
   readonly #abort = new AbortController();
   readonly #closing = new Set<Promise<void>>();
@@ -52,6 +53,12 @@ export class NodeFeed {
 
   constructor(options: NodeFeedOptions) {
     this.#options = options;
+    this.#node = options.node;
+  }
+
+  /** Takes over what discovery says of the node now, for the next connection. */
+  describe(node: ServiceNode): void {
+    this.#node = node;
   }
 
   /**
@@ -126,11 +133,11 @@ export class NodeFeed {
 
   #connected(): Promise<Upstream> {
     if (this.#connection !== undefined) return this.#connection;
-    const { node, connect, credentials, principal, clock } = this.#options;
+    const { connect, credentials, principal, clock } = this.#options;
     const { signal } = this.#abort;
     const open = async () => {
-      const own = await mint(credentials, node, principal);
-      const upstream = await connect(node, { headers: own?.headers ?? {}, signal });
+      const own = await mint(credentials, this.#node, principal);
+      const upstream = await connect(this.#node, { headers: own?.headers ?? {}, signal });
       if (this.#connection === connection) this.#keep(upstream, (own?.expiresAt ?? Number.POSITIVE_INFINITY) - clock.now());
       return upstream;
     };

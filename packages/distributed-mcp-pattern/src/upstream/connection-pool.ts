@@ -38,7 +38,8 @@ export type CredentialsProvider = (
 
 /** Options of {@link ConnectionPool}. */
 export interface ConnectionPoolOptions {
-  readonly node: ServiceNode;
+  /** The node as discovery describes it now. */
+  readonly node: () => ServiceNode;
   readonly connect: Connect;
   readonly credentials: CredentialsProvider | undefined;
   readonly idleTimeoutMs: number;
@@ -156,12 +157,12 @@ export class ConnectionPool {
   #open(key: string, { principal, questions }: PoolUser, refused = false): Entry {
     const { node, connect, credentials } = this.#options;
     const open = async (): Promise<Upstream> => {
-      const own = await mint(credentials, node, principal, refused);
+      const own = await mint(credentials, node(), principal, refused);
       if (own !== undefined) {
         entry.expiresAt = Math.min(own.expiresAt ?? Number.POSITIVE_INFINITY, principal?.expiresAt ?? Number.POSITIVE_INFINITY);
       }
       const clientCapabilities = questions === undefined ? {} : { clientCapabilities: questions };
-      return connect(node, { headers: own?.headers ?? {}, ...clientCapabilities, signal: this.#abort.signal });
+      return connect(node(), { headers: own?.headers ?? {}, ...clientCapabilities, signal: this.#abort.signal });
     };
     const entry: Entry = {
       // A turn later, when the entry it writes to exists.
