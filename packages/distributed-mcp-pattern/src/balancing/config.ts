@@ -33,7 +33,8 @@ const strategy = z.custom<LoadBalancingStrategy>((value) => typeof value === 'fu
 const text = z.string('expected a string').min(1, 'expected a non-empty string');
 const patterns = z.array(text).min(1, 'expected at least one pattern').exactOptional();
 
-const routingRule = z.strictObject({
+/** One of `routingRules`. */
+export const routingRule = z.strictObject({
   methods: patterns,
   tools: patterns,
   nodes: z
