@@ -1,4 +1,5 @@
 import { type Clock, isRpcError, type RpcResult } from '@mcp-blocks/core';
+import type { CachePartitions } from './cache-partitions.js';
 import type { RequestOptions } from './config.js';
 import { copyJson } from './json-copy.js';
 import type { CallCounter } from './metrics.js';
@@ -14,10 +15,7 @@ export interface CachedRequestsOptions {
   readonly cache: ResponseCache;
   readonly calls: CallCounter;
   readonly clock: Clock;
-  /** Whose results the client may see now; `undefined` while that is not known. */
-  partition(): string | undefined;
-  /** Whose credentials a delivery was made with; `undefined` when that is not known. */
-  partitionOf(delivery: Delivery): string | undefined;
+  readonly partitions: CachePartitions;
 }
 
 /** Answers requests whose results may be cached: from the cache, by an identical one in progress, or by sending them. */
@@ -32,8 +30,8 @@ export class CachedRequests {
 
   /** A fresh result from the cache, if there is one. */
   get(request: CacheableRequest): RpcResult | undefined {
-    const { cache, calls, partition } = this.#options;
-    const cached = cache.get(request, partition());
+    const { cache, calls, partitions } = this.#options;
+    const cached = cache.get(request, partitions.current);
     if (cached === undefined) return undefined;
     calls.shared('cache');
     calls.succeeded();
@@ -42,11 +40,11 @@ export class CachedRequests {
 
   /** @param send - given the signal that ends it when nobody waits any longer, and told to hold the time of those who do. */
   async fetch(request: CacheableRequest, options: RequestOptions, timeoutMs: number, send: Work<Delivery>): Promise<RpcResult> {
-    const { cache, calls, clock, partition, partitionOf } = this.#options;
+    const { cache, calls, clock, partitions } = this.#options;
     const startedAt = clock.now();
     const generation = cache.generation(request.method);
     const waiter = { timeoutMs, signal: options.signal, what: request.method };
-    const asked = partition();
+    const asked = partitions.current;
     // Requests of two people are not one.
     const key = `${asked?.length ?? '-'}:${asked ?? ''} ${request.key}`;
     try {
@@ -56,12 +54,12 @@ export class CachedRequests {
         calls.shared('flight');
         return copyJson(value.answer.result);
       }
-      const owner = partitionOf(value);
+      const owner = partitions.of(value.connection);
       const { answer } = value;
       if (!answer.interactive && owner !== undefined) cache.set(request, owner, answer.result, answer.era, options, generation);
       return answer.result;
     } catch (error) {
-      const stale = isRpcError(error) && STALE_IF.has(error.code) ? cache.getStale(request, partition()) : undefined;
+      const stale = isRpcError(error) && STALE_IF.has(error.code) ? cache.getStale(request, partitions.current) : undefined;
       if (stale === undefined) throw error;
       calls.shared('cache');
       calls.succeeded();

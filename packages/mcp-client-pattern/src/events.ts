@@ -3,6 +3,7 @@ import type { AmbiguousOutcomeError } from './ambiguous-outcome-error.js';
 import type { ConnectionState } from './connection-manager.js';
 import type { Health } from './health-state.js';
 import type { Retry } from './request-scheduler.js';
+import type { ResourceChange } from './resource-subscriptions.js';
 import type { CacheEvent } from './response-cache.js';
 
 /** How the client is connected. */
@@ -21,9 +22,15 @@ export interface ConnectionStatus {
   readonly reconnectAttempts: number;
 }
 
+/** What listeners of `toolsChanged`, `promptsChanged` and `resourcesChanged` are told. */
+export interface ListChange {
+  /** It may have changed while nobody could tell: there was another connection, or a gap. */
+  readonly missed: boolean;
+}
+
 /** What listeners of `MCPClientPattern.on` are given. */
 export interface MCPClientEvents {
-  /** The state or the transport has changed. */
+  /** The state, the transport or `lastError` has changed. */
   statusChange: ConnectionStatus;
   /** A connection was made over another transport than the last one's; `from` is `null` for the first. */
   transportChange: { readonly from: string | null; readonly to: string };
@@ -42,6 +49,14 @@ export interface MCPClientEvents {
    * fail may show here too.
    */
   error: Error;
+  /** The list of tools has changed; the cache no longer holds it. */
+  toolsChanged: ListChange;
+  /** The list of prompts, or a prompt, has changed. */
+  promptsChanged: ListChange;
+  /** The list of resources or of their templates has changed. */
+  resourcesChanged: ListChange;
+  /** A resource has changed that somebody is subscribed to (`subscribe`). */
+  resourceUpdated: ResourceChange;
   /** Any notification of the server, the cache already updated by it. */
   notification: { readonly method: string; readonly params: JsonObject };
 }

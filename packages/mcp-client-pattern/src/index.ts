@@ -20,7 +20,7 @@ export {
 } from './connection.js';
 export type { ConnectionState } from './connection-manager.js';
 export { networkConnectors, sdkConnector } from './connectors.js';
-export type { ConnectionStatus, MCPClientEvents } from './events.js';
+export type { ConnectionStatus, ListChange, MCPClientEvents } from './events.js';
 export type { Health } from './health-state.js';
 export type { InputContext, InputHandler, InputHandlers } from './input-handlers.js';
 export type { LatencyPercentiles } from './latency-meter.js';

@@ -2,8 +2,10 @@ import { ConfigurationError, Events, isJsonObject, type JsonObject, META, RpcErr
 import { clientTokens } from './auth/client-tokens.js';
 import { backoffDelay } from './backoff.js';
 import { type BatchItem, type BatchResult, runBatch } from './batch.js';
+import { CachePartitions } from './cache-partitions.js';
 import { CacheStore } from './cache-store.js';
 import { CachedRequests } from './cached-requests.js';
+import { ClientStatus } from './client-status.js';
 import {
   checkRequestOptions,
   type MCPClientConfig,
@@ -13,18 +15,17 @@ import {
   resolveConfig,
 } from './config.js';
 import type { Connection } from './connection.js';
-import { ConnectionManager, type ConnectionState } from './connection-manager.js';
+import { ConnectionManager } from './connection-manager.js';
 import { networkConnectors } from './connectors.js';
 import type { ConnectionStatus, MCPClientEvents } from './events.js';
 import { HealthMonitor } from './health-monitor.js';
-import { HealthState } from './health-state.js';
 import { KeepAlive } from './keep-alive.js';
-import { LatencyMeter } from './latency-meter.js';
 import { CallCounter, type MCPClientMetrics } from './metrics.js';
 import { type Delivery, RequestScheduler, type ScheduledRequest } from './request-scheduler.js';
 import { type ResourceListener, ResourceSubscriptions } from './resource-subscriptions.js';
 import { type CacheableRequest, type CacheStats, ResponseCache } from './response-cache.js';
 import { RetryPolicy } from './retry-policy.js';
+import { ServerChanges } from './server-changes.js';
 import { matcher } from './text-pattern.js';
 import { ToolHints } from './tool-hints.js';
 import { TypedRequests } from './typed-requests.js';
@@ -43,23 +44,15 @@ export class MCPClientPattern extends TypedRequests {
   readonly #manager: ConnectionManager;
   readonly #scheduler: RequestScheduler;
   readonly #cache: ResponseCache;
-  readonly #store: CacheStore;
   readonly #cached: CachedRequests;
   readonly #monitor: HealthMonitor | undefined;
-  readonly #health: HealthState;
+  readonly #status: ClientStatus;
   readonly #events: Events<MCPClientEvents>;
   readonly #subscriptions: ResourceSubscriptions;
+  readonly #changes: ServerChanges;
   readonly #hints = new ToolHints();
   readonly #calls = new CallCounter();
-  readonly #latency = new LatencyMeter();
   readonly #keepAlive = new KeepAlive();
-  #seen: { readonly state: ConnectionState; readonly connection: Connection | undefined } = {
-    state: 'disconnected',
-    connection: undefined,
-  };
-  #lastTransport: string | null = null;
-  /** The partition of whoever calls without a token: nobody else's. */
-  readonly #nobody: string;
 
   /** @throws ConfigurationError naming the option that is wrong. */
   constructor(config: MCPClientConfig) {
@@ -69,24 +62,6 @@ export class MCPClientPattern extends TypedRequests {
     this.#config = resolved;
     this.#events = new Events((error, event) => {
       if (event !== 'error') this.#report(error);
-    });
-    this.#store = cacheOptions.store ?? new CacheStore({ maxSize: cacheOptions.maxSize, maxBytes: cacheOptions.maxBytes });
-    this.#nobody = this.#store.newName();
-    this.#health = new HealthState(resolved.degradedLatencyMs);
-    this.#cache = new ResponseCache({
-      store: this.#store,
-      server: resolved.httpUrl.href,
-      defaultTTL: cacheOptions.defaultTTL,
-      staleIfErrorMs: cacheOptions.staleIfErrorMs,
-      clock,
-      onEvent: (event) => this.#events.emit('cache', event),
-    });
-    this.#cached = new CachedRequests({
-      cache: this.#cache,
-      calls: this.#calls,
-      clock,
-      partition: () => this.#partitionOf(this.#manager.identity),
-      partitionOf: ({ connection }) => this.#partitionOf(connection),
     });
     const retryDelay = (failures: number) => backoffDelay(failures, reconnectOptions, random);
     const connectors = (resolved.connectors ?? networkConnectors)({
@@ -115,22 +90,51 @@ export class MCPClientPattern extends TypedRequests {
       stableAfterMs: reconnectOptions.initialDelay,
       retryDelay,
       events: {
-        onNotification: (method, params) => this.#notified(method, params),
-        onGap: () => {
-          this.#cache.missedNotifications();
-          this.#subscriptions.gap();
+        onNotification: (method, params) => {
+          this.#monitor?.heard();
+          this.#changes.notified(method, params);
         },
+        onGap: () => this.#changes.gap(),
         onError: (error) => this.#report(error),
       },
-      onChange: () => this.#changed(),
+      onChange: () => {
+        this.#status.changed();
+        this.#scheduler.pump();
+      },
+    });
+    this.#status = new ClientStatus({
+      manager: this.#manager,
+      degradedLatencyMs: resolved.degradedLatencyMs,
+      events: this.#events,
+      onConnected: () => {
+        this.#monitor?.connected();
+        this.#changes.connected();
+      },
+    });
+    const store = cacheOptions.store ?? new CacheStore({ maxSize: cacheOptions.maxSize, maxBytes: cacheOptions.maxBytes });
+    this.#cache = new ResponseCache({
+      store,
+      server: resolved.httpUrl.href,
+      defaultTTL: cacheOptions.defaultTTL,
+      staleIfErrorMs: cacheOptions.staleIfErrorMs,
+      clock,
+      onEvent: (event) => this.#events.emit('cache', event),
+    });
+    this.#cached = new CachedRequests({
+      cache: this.#cache,
+      calls: this.#calls,
+      clock,
+      partitions: new CachePartitions({ store, manager: this.#manager, partition: cacheOptions.partition }),
     });
     this.#subscriptions = new ResourceSubscriptions({
       clock,
       timeoutMs: resolved.requestTimeout,
       connect: () => this.connect(),
       connection: () => this.#manager.connection,
+      onChange: (change) => this.#events.emit('resourceUpdated', change),
       onError: (error) => this.#report(error),
     });
+    this.#changes = new ServerChanges({ cache: this.#cache, hints: this.#hints, subscriptions: this.#subscriptions, events: this.#events });
     const answered = (roundTripMs?: number) => this.#answered(roundTripMs);
     const lost = (connection: Connection, error: Error, dead?: boolean) => this.#manager.lost(connection, error, dead);
     this.#scheduler = new RequestScheduler({
@@ -148,7 +152,7 @@ export class MCPClientPattern extends TypedRequests {
         mayRepeat: (method, params) => this.#hints.mayRepeat(method, params),
         sent: () => this.#monitor?.sent(),
         answered,
-        fastestAnswerMs: () => this.#latency.fastest,
+        fastestAnswerMs: () => this.#status.latency.fastest,
         retried: (retry) => {
           this.#calls.retried();
           this.#events.emit('retry', retry);
@@ -239,22 +243,13 @@ export class MCPClientPattern extends TypedRequests {
   }
 
   getConnectionStatus(): ConnectionStatus {
-    const { state, transport, connection, lastError, reconnectAttempts } = this.#manager;
-    return {
-      state,
-      transport,
-      era: connection?.era ?? null,
-      health: this.#health.value,
-      latency: this.#latency.average,
-      ...(lastError === undefined ? {} : { lastError }),
-      reconnectAttempts,
-    };
+    return this.#status.snapshot();
   }
 
   getMetrics(): MCPClientMetrics {
     const { reconnects, fallbacks } = this.#manager;
     const { active, queued } = this.#scheduler;
-    const latencyPercentiles = this.#latency.percentiles();
+    const latencyPercentiles = this.#status.latency.percentiles();
     return this.#calls.snapshot({ activeRequests: active, queuedRequests: queued, reconnects, fallbacks, latencyPercentiles });
   }
 
@@ -323,65 +318,15 @@ export class MCPClientPattern extends TypedRequests {
     return delivery;
   }
 
-  /** Whose results a connection's are; `undefined` without one. */
-  #partitionOf(connection: Connection | undefined): string | undefined {
-    if (connection === undefined) return undefined;
-    const token = this.#manager.tokenOf(connection);
-    const { partition } = this.#config.cacheOptions;
-    if (partition !== undefined) return `as ${partition(token)}`;
-    if (token === undefined) return this.#nobody;
-    const person = this.#manager.personOf(token);
-    return person === undefined ? this.#store.nameOf(token) : `oauth ${person}`;
-  }
-
   #answered(roundTripMs: number | undefined): void {
     this.#monitor?.heard();
-    if (roundTripMs === undefined) return;
-    this.#latency.record(roundTripMs);
-    this.#judgeHealth();
-  }
-
-  #judgeHealth(): void {
-    const from = this.#health.value;
-    const { state, lastError } = this.#manager;
-    const { average } = this.#latency;
-    if (this.#health.judge(state, lastError !== undefined, average))
-      this.#events.emit('healthChange', { from, to: this.#health.value, latency: average });
+    if (roundTripMs !== undefined) this.#status.answered(roundTripMs);
   }
 
   /** A key of the caller's own stays: it may name an effect begun before this process was. */
   #withIdempotencyKey(params: JsonObject): JsonObject {
     const meta = isJsonObject(params._meta) ? params._meta : {};
     return { ...params, _meta: { [META.idempotencyKey]: this.#config.newId(), ...meta } };
-  }
-
-  #notified(method: string, params: JsonObject): void {
-    this.#monitor?.heard();
-    this.#cache.notified(method, params);
-    this.#subscriptions.notified(method, params);
-    if (method === 'notifications/tools/list_changed') this.#hints.forget();
-    this.#events.emit('notification', { method, params });
-  }
-
-  #changed(): void {
-    const { state, connection, transport } = this.#manager;
-    const { connection: last } = this.#seen;
-    const changed = state !== this.#seen.state || connection !== last;
-    const isNew = connection !== undefined && connection !== last;
-    this.#seen = { state, connection };
-    if (isNew) {
-      if (this.#lastTransport !== null) this.#cache.missedNotifications();
-      this.#monitor?.connected();
-      this.#subscriptions.connected();
-    }
-    this.#judgeHealth();
-    if (isNew && transport !== null && transport !== this.#lastTransport) {
-      const from = this.#lastTransport;
-      this.#lastTransport = transport;
-      this.#events.emit('transportChange', { from, to: transport });
-    }
-    if (changed) this.#events.emit('statusChange', this.getConnectionStatus());
-    this.#scheduler.pump();
   }
 
   #report(error: Error): void {

@@ -17,6 +17,8 @@ export interface ResourceSubscriptionsOptions {
   readonly timeoutMs: number;
   connect(): Promise<void>;
   connection(): Connection | undefined;
+  /** What any listener is told. */
+  onChange(change: ResourceChange): void;
   /** Of listeners, and of subscriptions that another connection did not take over. */
   onError(error: Error): void;
 }
@@ -88,6 +90,7 @@ export class ResourceSubscriptions {
   }
 
   #tell(uri: string, missed: boolean): void {
+    this.#options.onChange({ uri, missed });
     for (const listener of [...(this.#listeners.get(uri) ?? [])]) {
       try {
         listener({ uri, missed });

@@ -258,10 +258,12 @@ describe('a lost connection', () => {
     expect(read.settled).toBe(true);
   });
 
-  it('tells listeners of every change of state or transport', async () => {
+  it('tells listeners of every change of state, transport or last error', async () => {
     const { client, clock, webSocket, http } = start();
     const seen: string[] = [];
-    const stop = client.on('statusChange', ({ state, transport }) => seen.push(`${state} ${transport}`));
+    const stop = client.on('statusChange', ({ state, transport, lastError }) =>
+      seen.push(`${state} ${transport} ${lastError?.message.split(';')[0] ?? '-'}`),
+    );
     await client.connect();
     await clock.advance(5_000);
     http.up = false;
@@ -270,7 +272,14 @@ describe('a lost connection', () => {
     await clock.advance(5_000);
     stop();
     await webSocket.cut();
-    expect(seen).toEqual(['connecting null', 'connected websocket', 'reconnecting null', 'connected websocket']);
+    const failed = 'Cannot connect. websocket: websocket is down';
+    expect(seen).toEqual([
+      'connecting null -',
+      'connected websocket -',
+      'reconnecting null The server closed the connection',
+      `reconnecting null ${failed}`,
+      `connected websocket ${failed}`,
+    ]);
   });
 });
 

@@ -119,3 +119,69 @@ it.each(['auto', 'legacy'] as const)(
     expect(service.events.listenerCount).toBe(0);
   },
 );
+
+describe.each(['modern', 'legacy'] as const)('events of change in the %s era', (versionNegotiation) => {
+  const LISTS = [
+    ['toolsChanged', 'tools_list_changed', 'listTools'],
+    ['promptsChanged', 'prompts_list_changed', 'listPrompts'],
+    ['resourcesChanged', 'resources_list_changed', 'listResources'],
+  ] as const;
+
+  it.each(LISTS)('%s comes with the notification, the cache without the list already', async (event, kind, list) => {
+    const { client, service } = bench({ versionNegotiation });
+    service.ttlMs = 60_000;
+    await client[list]();
+    const heard: object[] = [];
+    const others: string[] = [];
+    for (const [other] of LISTS) client.on(other, () => others.push(other));
+    const stop = client.on(event, (change) => heard.push({ ...change, held: client.getCacheStats().size }));
+    service.events.publish({ kind });
+    await settle();
+    expect([heard, others]).toEqual([[{ missed: false, held: 0 }], [event]]);
+    stop();
+    service.events.publish({ kind });
+    await settle();
+    expect(heard).toHaveLength(1);
+  });
+
+  it.each(LISTS)('%s says after a reconnection that a change may have been missed', async (event) => {
+    const { client, webSocket } = bench({ versionNegotiation });
+    const heard: object[] = [];
+    client.on(event, (change) => heard.push(change));
+    await client.connect();
+    await settle();
+    expect(heard).toEqual([]);
+    await webSocket.cut();
+    expect(heard).toEqual([{ missed: true }]);
+  });
+
+  it('resourceUpdated comes for every resource subscribed to', async () => {
+    const { client, service, webSocket } = bench({ versionNegotiation });
+    const heard: ResourceChange[] = [];
+    client.on('resourceUpdated', (change) => heard.push(change));
+    for (const uri of ['test://a', 'test://b']) await client.subscribe(uri, () => {});
+    for (const uri of ['test://b', 'test://c', 'test://a']) service.events.publish(updated(uri));
+    await settle();
+    expect(heard.splice(0)).toEqual([
+      { uri: 'test://b', missed: false },
+      { uri: 'test://a', missed: false },
+    ]);
+    await webSocket.cut();
+    expect(heard).toEqual([
+      { uri: 'test://a', missed: true },
+      { uri: 'test://b', missed: true },
+    ]);
+  });
+});
+
+it('a gap in a modern subscription to changes is told as one', async () => {
+  const { client, clock, webSocket } = bench({ versionNegotiation: 'modern' });
+  const heard: object[] = [];
+  client.on('toolsChanged', (change) => heard.push(change));
+  await client.connect();
+  await webSocket.send({ jsonrpc: '2.0', id: 'listen:0', result: { resultType: 'complete' } } as never);
+  await settle();
+  expect(heard).toEqual([]);
+  await clock.advance(500);
+  expect(heard).toEqual([{ missed: true }]);
+});

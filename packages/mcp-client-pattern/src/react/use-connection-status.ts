@@ -14,7 +14,7 @@ const NOT_CONNECTED: ConnectionStatus = {
   reconnectAttempts: 0,
 };
 
-/** How the client is connected. Renders again when its state, transport or health changes. */
+/** How the client is connected. Renders again when its state, transport, health or last error changes. */
 export function useConnectionStatus(): ConnectionStatus {
   const client = useMCPClient();
   return useSource(

@@ -50,8 +50,8 @@ function watch(client: MCPClientPattern, uri: string, { changed, refresh }: Chan
     onReconnect(client, () => {
       if (!isSubscribed) void subscribe().then(refresh);
     }),
-    client.on('notification', ({ method }) => {
-      if (method === 'notifications/resources/list_changed') refresh();
+    client.on('resourcesChanged', ({ missed }) => {
+      if (!missed) refresh();
     }),
   ];
   return {

@@ -1,7 +1,7 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { useMemo } from 'react';
 import { useMCPClient } from './client-provider.js';
-import { LiveResult, type LiveState, LOADING, onReconnect } from './live-result.js';
+import { LiveResult, type LiveState, LOADING } from './live-result.js';
 import { useSource } from './observable.js';
 
 /** What {@link useTools} gives. */
@@ -17,20 +17,7 @@ export function useTools(): UseTools {
     () =>
       new LiveResult<readonly Tool[]>(client, {
         read: async (signal) => (await client.listTools({ signal })).tools,
-        watch({ changed }) {
-          const ends = [
-            onReconnect(client, changed),
-            client.on('notification', ({ method }) => {
-              if (method === 'notifications/tools/list_changed') changed();
-            }),
-          ];
-          return {
-            ready: Promise.resolve(),
-            end() {
-              for (const end of ends) end();
-            },
-          };
-        },
+        watch: ({ changed }) => ({ ready: Promise.resolve(), end: client.on('toolsChanged', changed) }),
         cached: 'tools/list',
       }),
     [client],

@@ -111,6 +111,28 @@ describe('useConnectionStatus', () => {
     expect(page.text()).toBe('closed null unknown');
   });
 
+  it('shows the newest failure to connect', async () => {
+    const made = bench({ reconnectOptions: { maxAttempts: 3 } });
+    made.webSocket.up = made.http.up = false;
+    const page = await show(
+      within(made, () => {
+        const { state, lastError, reconnectAttempts } = useConnectionStatus();
+        return `${state} ${reconnectAttempts} ${lastError?.message ?? '-'}`;
+      }),
+    );
+    await during(async () => {
+      made.client.connect().catch(() => {});
+      await settle();
+    });
+    expect(page.text()).toMatch(/^connecting 1 Cannot connect. websocket: websocket is down/);
+    made.webSocket.accept = () => {
+      throw new Error('the door is locked');
+    };
+    made.webSocket.up = true;
+    await during(() => made.clock.advance(500));
+    expect(page.text()).toMatch(/^connecting 2 Cannot connect. websocket: the door is locked/);
+  });
+
   it('shows what happened between rendering and mounting', async () => {
     const made = bench();
     const page = await show(
