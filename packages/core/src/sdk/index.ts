@@ -5,4 +5,6 @@ export { type HostOptions, hostSdkServer, hostSdkV1Server, type SdkV1Server } fr
 export type { ModernRequest } from './modern-request.js';
 export { toSdkFactory } from './service-server.js';
 export { StateEventStore, type StateEventStoreOptions } from './state-event-store.js';
+export { StateResponseCacheStore, type StateResponseCacheStoreOptions } from './state-response-cache-store.js';
+export { StateServerEventBus, type StateServerEventBusOptions } from './state-server-event-bus.js';
 export { authorizeListen } from './subscriptions.js';
