@@ -2,7 +2,7 @@ import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WebSocketClientTransport } from '@mcp-blocks/encrypted-websocket';
-import { Client } from '@modelcontextprotocol/client';
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { McpServer } from '@modelcontextprotocol/server';
 import { expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
@@ -245,4 +245,30 @@ it('ends with 1 when it cannot listen', LONG, async () => {
   const { command } = startGateway({ ...open, listen: { port: Number(port) }, services: { x: service(node.url) } });
   expect(await command.ended).toEqual({ code: 1, signal: null });
   expect(command.lines.at(-1)).toMatchObject({ level: 'error', message: 'the gateway cannot serve' });
+});
+
+it('several gateways with one Redis share legacy sessions and limits, and a session outlives its gateway', LONG, async () => {
+  const node = await startNode('draw');
+  const config = {
+    ...open,
+    name: `shared-${crypto.randomUUID()}`,
+    state: { provider: 'redis', endpoint: { env: 'REDIS' } },
+    rateLimits: { limits: [{ by: 'method', methods: ['tools/call'], requests: 2, windowMs: 3_600_000, name: crypto.randomUUID() }] },
+    services: { art: service(node.url) },
+  };
+  const env = { REDIS: process.env.MCP_BLOCKS_REDIS_URL };
+  const [first, second] = [startGateway(config, env), startGateway(config, env)];
+  const urls = await Promise.all([first, second].map(async ({ command }) => (await command.endpoints())[0] as string));
+  // The client's one address, as behind a balancer.
+  let active = urls[0] as string;
+  const client = new Client({ name: 'test', version: '1' }, { versionNegotiation: { mode: 'legacy' } });
+  const fetchActive = (input: string | URL, init?: RequestInit) => fetch(new URL(new URL(input).pathname, active), init);
+  await client.connect(new StreamableHTTPClientTransport(new URL(active), { fetch: fetchActive }));
+  onTestFinished(() => client.close());
+  expect(textOf(await client.callTool({ name: 'draw' }))).toBe('draw');
+  first.command.child.kill('SIGKILL');
+  await first.command.ended;
+  active = urls[1] as string;
+  expect(textOf(await client.callTool({ name: 'draw' })), 'the same session at the other gateway').toBe('draw');
+  await expect(client.callTool({ name: 'draw' }), 'which counts on').rejects.toThrow('Too many requests');
 });
