@@ -79,9 +79,10 @@ describe('the retry budget', () => {
     [0, 3],
     [14, 3],
     [15, 3],
-    [20, 4],
-    [100, 20],
-  ])('with %d calls in progress has %d places', (calls, places) => {
+    [24, 4],
+    [100, 16],
+    [120, 20],
+  ])('with %d calls in progress, those that are repeated among them, has %d places', (calls, places) => {
     const budget = new RetryBudget({ ratio: 0.2, minConcurrent: 3 });
     for (let call = 0; call < calls; call += 1) budget.enter();
     const taken = Array.from({ length: 30 }, () => budget.take()).filter((place) => place !== undefined);

@@ -74,7 +74,7 @@ export interface ResilienceConfig {
   readonly retry?: {
     /** Most nodes one call is sent to; 1 or more. 1 means no retry. Default: 3. */
     readonly attempts?: number;
-    /** Most retries and hedges in progress per call in progress, 0 to 1. Default: 0.2. */
+    /** Most retries and hedges in progress per call in progress that is none of them, 0 to 1. Default: 0.2. */
     readonly budget?: number;
     /** As many are allowed in any case; 0 or more. Default: 3. */
     readonly minConcurrent?: number;

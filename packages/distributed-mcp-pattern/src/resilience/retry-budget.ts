@@ -1,6 +1,6 @@
 /** Options of {@link RetryBudget}. */
 export interface RetryBudgetOptions {
-  /** Repeated requests in progress per call in progress, 0 to 1. */
+  /** Repeated requests in progress per call in progress that is not being repeated, 0 to 1. */
   readonly ratio: number;
   /** Repeated requests in progress that are allowed whatever the calls are; 0 or more. */
   readonly minConcurrent: number;
@@ -60,7 +60,8 @@ export class RetryBudget {
 
   get #limit(): number {
     const { ratio, minConcurrent } = this.#options;
-    return Math.max(minConcurrent, Math.floor(ratio * this.#calls));
+    // A repeated request must not make room for further ones: in an outage a ratio of 0.2 would come to 0.25.
+    return Math.max(minConcurrent, Math.floor(ratio * (this.#calls - this.#repeats)));
   }
 
   #place(): LeaveBudget {
