@@ -18,6 +18,7 @@ import { complete, completionRequest } from './completion.js';
 import { describe, type Execution, execute, type Outcome } from './execution.js';
 import type { Gatekeeper, Guarded } from './gatekeeper.js';
 import { type HandlerContext, handlerContext } from './handler-context.js';
+import { ListResults } from './list-results.js';
 import { page } from './pagination.js';
 import { type PromptEntry, runPrompt } from './prompt.js';
 import type { QuotaLedger } from './quota.js';
@@ -73,6 +74,7 @@ interface Readable extends Entry, Pick<ResourceEntry, 'cacheHint' | 'mimeType'> 
 /** Answers the requests to a registry. */
 export class RegistryHandler {
   readonly #parts: RegistryHandlerParts;
+  readonly #lists = new ListResults();
 
   constructor(parts: RegistryHandlerParts) {
     this.#parts = parts;
@@ -142,12 +144,11 @@ export class RegistryHandler {
     };
     const { entries, nextCursor } = await page<Entry>(kind, catalog.sorted, visible, params, pageSize);
     if (failure !== undefined) audit.record({ type: 'list.failed', outcome: 'failed', target: method, reason: failure }, context);
-    return {
-      [kind]: entries.map((entry) => entry.definition),
+    return this.#lists.of(kind, entries, {
       ...(nextCursor === undefined ? {} : { nextCursor }),
       // Private always: what is listed depends on who asks.
       ...(eraOf(context.protocolVersion) === 'modern' ? { ttlMs: failure === undefined ? listTtlMs : 0, cacheScope: 'private' } : {}),
-    };
+    });
   }
 
   /** The entry, if the caller may use it. Every other way ends in the same error as for an entry that is not there. */

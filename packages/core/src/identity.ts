@@ -35,6 +35,17 @@ export const anonymous: Principal = Object.freeze({
 
 /** A name for the principal that is unique across issuers; the partition key of caches, limits and sessions. */
 export function principalKey(principal: Principal): string {
+  const known = KEYS.get(principal);
+  if (known !== undefined) return known;
+  const key = keyOf(principal);
+  KEYS.set(principal, key);
+  return key;
+}
+
+/** Principals never change, and callers whose credentials are known keep theirs. */
+const KEYS = new WeakMap<Principal, string>();
+
+function keyOf(principal: Principal): string {
   return JSON.stringify([principal.authentication, principal.issuer ?? '', principal.id, principal.clientId ?? '']);
 }
 

@@ -123,7 +123,7 @@ export class InsuredCounters implements LimitCounters {
     await Promise.all([this.#shared.close(), this.#insurance?.close()]);
   }
 
-  async #ask<T>(shared: () => Promise<T>, otherwise?: (insurance: LimitCounters) => Promise<T>): Promise<T> {
+  async #ask<T>(shared: () => T | Promise<T>, otherwise?: (insurance: LimitCounters) => Promise<T>): Promise<T> {
     let failure: unknown;
     const now = this.#clock.now();
     if (this.#probeAt === undefined || this.#probeAt <= now) {

@@ -30,9 +30,16 @@ const READ: Readonly<Record<RateLimitDimension, (parts: KeyParts) => string | un
 };
 
 /** Without the OAuth client: where clients register themselves, a limit for each would be none. */
-function personKey({ clientId: _client, ...person }: Principal): string {
-  return principalKey(person);
+function personKey(principal: Principal): string {
+  const known = PERSON_KEYS.get(principal);
+  if (known !== undefined) return known;
+  const { clientId: _client, ...person } = principal;
+  const key = principalKey(person);
+  PERSON_KEYS.set(principal, key);
+  return key;
 }
+
+const PERSON_KEYS = new WeakMap<Principal, string>();
 
 export function isDimension(name: string): name is RateLimitDimension {
   return Object.hasOwn(READ, name);
@@ -47,13 +54,14 @@ export function boundedKey(key: string): string {
 
 /** The key the parts have; `undefined` when one of the dimensions is missing. */
 export function keyOf(by: RateLimitDimensions, parts: KeyParts): string | undefined {
+  if (isDimension(by)) return READ[by](parts);
   const values: string[] = [];
   for (const name of by.split('+')) {
     const value = READ[name as RateLimitDimension](parts);
     if (value === undefined) return undefined;
     values.push(value);
   }
-  return values.length === 1 ? values[0] : JSON.stringify(values);
+  return JSON.stringify(values);
 }
 
 export function partsOf(request: RpcRequest, context: RpcContext): KeyParts {

@@ -41,7 +41,7 @@ export interface PaidCharge extends LimitCharge {
 /** The counts of some limits. All members but `close` reject when the counts cannot be reached. */
 export interface LimitCounters {
   /** Takes the points of every charge, or of none when one of them has no room. Nobody sees a part of it. */
-  charge(charges: readonly LimitCharge[]): Promise<LimitOutcome>;
+  charge(charges: readonly LimitCharge[]): LimitOutcome | Promise<LimitOutcome>;
   /** How the keys stand, without counting. */
   peek(charges: readonly LimitCharge[]): Promise<readonly LimitUse[]>;
   /** Gives points of windows back, as far as they still count. */

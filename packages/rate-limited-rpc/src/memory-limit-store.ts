@@ -8,56 +8,47 @@ import type { LimitCharge, LimitCounters, LimitOutcome, LimitRule, PaidCharge } 
 /** Counts in this process. */
 export class MemoryLimitCounters implements LimitCounters {
   readonly #limiters: ReadonlyMap<string, Limiter>;
-  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(rules: readonly LimitRule[], { maxKeys, clock }: { readonly maxKeys: number; readonly clock: Clock }) {
     this.#limiters = new Map(rules.map((rule) => [rule.name, limiterOf(rule, maxKeys, () => clock.now())]));
   }
 
-  charge(charges: readonly LimitCharge[]): Promise<LimitOutcome> {
-    return this.#inTurn(async () => {
-      const looked = await this.#each(charges, (limiter, { key, cost }) => limiter.peek(key, cost));
+  /** In one turn, so that nobody else counts between looking at the limits and counting on them. */
+  charge(charges: readonly LimitCharge[]): LimitOutcome {
+    // One limit looks for itself.
+    if (charges.length > 1) {
+      const looked = charges.map((charge) => this.#of(charge).peek(charge.key, charge.cost));
       if (looked.some(({ allowed }) => !allowed)) return { allowed: false, verdicts: looked };
-      return { allowed: true, verdicts: await this.#each(charges, (limiter, { key, cost }) => limiter.consume(key, cost)) };
-    });
+    }
+    const verdicts = charges.map((charge) => this.#of(charge).consume(charge.key, charge.cost));
+    return { allowed: verdicts.every(({ allowed }) => allowed), verdicts };
   }
 
-  peek(charges: readonly LimitCharge[]): Promise<readonly LimitUse[]> {
-    return this.#each(charges, (limiter, { key }) => limiter.peek(key, 0));
+  async peek(charges: readonly LimitCharge[]): Promise<readonly LimitUse[]> {
+    return charges.map((charge) => this.#of(charge).peek(charge.key, 0));
   }
 
   async refund(charges: readonly PaidCharge[]): Promise<void> {
-    await this.#inTurn(() => this.#each(charges, async (limiter, { key, cost, receipt }) => limiter.refund?.(key, cost, receipt)));
+    for (const charge of charges) this.#of(charge).refund?.(charge.key, charge.cost, charge.receipt);
   }
 
   async reset(charges: readonly LimitCharge[]): Promise<number> {
-    const had = await this.#inTurn(() => this.#each(charges, (limiter, { key }) => limiter.reset(key)));
-    return had.filter(Boolean).length;
+    return charges.map((charge) => this.#of(charge).reset(charge.key)).filter(Boolean).length;
   }
 
   async close(): Promise<void> {
-    await this.#turn;
-    for (const limiter of this.#limiters.values()) await limiter.clear();
+    for (const limiter of this.#limiters.values()) limiter.clear();
   }
 
-  async #each<T, Charge extends LimitCharge>(charges: readonly Charge[], act: (limiter: Limiter, charge: Charge) => Promise<T>) {
-    const results: T[] = [];
-    for (const charge of charges) results.push(await act(this.#limiters.get(charge.rule.name) as Limiter, charge));
-    return results;
-  }
-
-  /** One check at a time, so that nobody else counts between looking at the limits and counting on them. */
-  #inTurn<T>(check: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(check);
-    this.#turn = result.catch(() => {});
-    return result;
+  #of({ rule }: LimitCharge): Limiter {
+    return this.#limiters.get(rule.name) as Limiter;
   }
 }
 
 function limiterOf({ algorithm, requests, windowMs, burst }: LimitRule, maxKeys: number, now: () => number): Limiter {
   switch (algorithm) {
     case 'fixed-window':
-      return new FixedWindow(requests, windowMs, maxKeys);
+      return new FixedWindow(requests, windowMs, maxKeys, now);
     case 'sliding-window':
       return new SlidingWindow(requests, windowMs, maxKeys, now);
     case 'token-bucket':

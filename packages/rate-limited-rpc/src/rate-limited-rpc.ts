@@ -12,7 +12,7 @@ import {
 import { AccessList, type AccessListEntry } from './access-list.js';
 import type { LimitUse } from './algorithms/limiter.js';
 import { boundedKey, type KeyParts, keyOf, partsOf } from './key.js';
-import type { LimitCounters, PaidCharge } from './limit-store.js';
+import type { LimitCounters, LimitOutcome, PaidCharge } from './limit-store.js';
 import { MemoryLimitCounters } from './memory-limit-store.js';
 import {
   type ConcurrencyLimit,
@@ -115,10 +115,15 @@ export class RateLimitedRPC {
     const concurrent = limits.filter(isConcurrency);
     this.#slots = this.#counters.slots?.(concurrent) ?? new MemorySlots(concurrent);
     this.middleware = (next) => async (request, context) => {
-      const end = await this.#admit(request, context).catch((error: unknown) => {
+      let end: EndOfCall | undefined;
+      try {
+        // Nothing to wait for where this process counts.
+        const admitted = this.#admit(request, context);
+        end = admitted instanceof Promise ? await admitted : admitted;
+      } catch (error) {
         this.#blockedRequests += 1;
         throw error;
-      });
+      }
       this.#allowedRequests += 1;
       if (end === undefined) return next(request, context);
       let failed = true;
@@ -186,7 +191,7 @@ export class RateLimitedRPC {
     this.#clients.clear();
   }
 
-  async #admit(request: RpcRequest, context: RpcContext): Promise<EndOfCall | undefined> {
+  #admit(request: RpcRequest, context: RpcContext): EndOfCall | undefined | Promise<EndOfCall | undefined> {
     if (this.#closed) throw new RpcError('internal_error', 'The rate limiter is closed');
     this.#clients.note(principalKey(context.principal));
     const parts = partsOf(request, context);
@@ -196,21 +201,30 @@ export class RateLimitedRPC {
     }
     if (this.#allowed.has(parts) || this.#exempt?.(request, context) === true) return undefined;
     const applied = this.#applying(request, context, parts);
+    const counted = applied.filter((application): application is RequestApplication => !isConcurrency(application.limit));
     const limits = applied.map(({ limit }) => limit);
+    if (counted.length === applied.length) return this.#pay(counted, limits, request, context, undefined);
+    return this.#enterAndPay(applied, counted, limits, request, context);
+  }
+
+  async #enterAndPay(
+    applied: readonly { readonly limit: NamedLimit; readonly key: string }[],
+    counted: readonly RequestApplication[],
+    limits: readonly NamedLimit[],
+    request: RpcRequest,
+    context: RpcContext,
+  ): Promise<EndOfCall | undefined> {
     const leave = await this.#enter(claimsOf(applied), limits, request, context);
     try {
-      const counted = applied.filter((application): application is RequestApplication => !isConcurrency(application.limit));
-      const paid = await this.#pay(counted, limits, request, context);
-      return this.#end(paid, leave);
+      return await this.#pay(counted, limits, request, context, leave);
     } catch (error) {
-      leave?.();
+      leave();
       throw error;
     }
   }
 
   /** Takes a slot of each concurrency limit, or throws the refusal; answers what gives them back. */
   async #enter(claims: readonly SlotClaim[], limits: readonly NamedLimit[], request: RpcRequest, context: RpcContext) {
-    if (claims.length === 0) return undefined;
     const outcome = await this.#slots.take(claims);
     if (outcome.taken) return outcome.leave;
     const full = limits.find(({ name }) => name === outcome.full.name) as NamedLimit & ConcurrencyLimit;
@@ -218,19 +232,34 @@ export class RateLimitedRPC {
     throw this.#refuse((cause) => refusal({ limit: full, verdict }, limits, cause), request, context);
   }
 
-  /** Takes the points a call costs, or throws its refusal. */
-  async #pay(counted: readonly RequestApplication[], limits: readonly NamedLimit[], request: RpcRequest, context: RpcContext) {
-    if (counted.length === 0) return [];
-    const { allowed, verdicts } = await this.#counters.charge(counted.map(({ limit, key, cost }) => ({ rule: limit.rule, key, cost })));
-    const standings = counted.map(({ limit }, index) => ({ limit, verdict: verdicts[index] as LimitStanding['verdict'] }));
-    if (allowed) {
-      for (const [name, value] of Object.entries(limitHeaders(standings, limits))) context.addResponseHeader?.(name, value);
-      return counted.map((application, index) => ({ ...application, receipt: verdicts[index]?.receipt ?? 0 }));
-    }
-    const refused = standings
-      .filter(({ verdict }) => !verdict.allowed)
-      .reduce((longest, standing) => (standing.verdict.retryAfterMs > longest.verdict.retryAfterMs ? standing : longest));
-    throw this.#refuse((cause) => refusal(refused, limits, cause), request, context);
+  /** Takes the points a call costs, or throws its refusal; answers what the end of the call has to undo. */
+  #pay(
+    counted: readonly RequestApplication[],
+    limits: readonly NamedLimit[],
+    request: RpcRequest,
+    context: RpcContext,
+    leave: (() => void) | undefined,
+  ): EndOfCall | undefined | Promise<EndOfCall | undefined> {
+    if (counted.length === 0) return this.#end([], leave);
+    const settle = ({ allowed, verdicts }: LimitOutcome) => {
+      const standings = counted.map(({ limit }, index) => ({ limit, verdict: verdicts[index] as LimitStanding['verdict'] }));
+      if (!allowed) {
+        const refused = standings
+          .filter(({ verdict }) => !verdict.allowed)
+          .reduce((longest, standing) => (standing.verdict.retryAfterMs > longest.verdict.retryAfterMs ? standing : longest));
+        throw this.#refuse((cause) => refusal(refused, limits, cause), request, context);
+      }
+      if (context.addResponseHeader !== undefined) {
+        const headers = limitHeaders(standings, limits);
+        for (const name in headers) context.addResponseHeader(name, headers[name] as string);
+      }
+      return this.#end(
+        counted.map((application, index) => ({ ...application, receipt: verdicts[index]?.receipt ?? 0 })),
+        leave,
+      );
+    };
+    const outcome = this.#counters.charge(counted.map(({ limit, key, cost }) => ({ rule: limit.rule, key, cost })));
+    return outcome instanceof Promise ? outcome.then(settle) : settle(outcome);
   }
 
   #end(paid: readonly (RequestApplication & { receipt: number })[], leave: (() => void) | undefined): EndOfCall | undefined {

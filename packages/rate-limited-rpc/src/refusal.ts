@@ -55,7 +55,17 @@ function standing({ limit, verdict }: LimitStanding): string {
   return `"${limit.name}";r=${verdict.remaining}${ms === Infinity ? '' : `;t=${toSeconds(ms)}`}`;
 }
 
+const POLICIES = new WeakMap<NamedLimit, string>();
+
 function policy(limit: NamedLimit): string {
+  const known = POLICIES.get(limit);
+  if (known !== undefined) return known;
+  const text = policyText(limit);
+  POLICIES.set(limit, text);
+  return text;
+}
+
+function policyText(limit: NamedLimit): string {
   if (isConcurrency(limit)) return `"${limit.name}";q=${limit.concurrent};qu="concurrent-requests"`;
   return `"${limit.name}";q=${limit.requests};w=${toSeconds(limit.windowMs)}`;
 }

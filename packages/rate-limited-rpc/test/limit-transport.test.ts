@@ -93,7 +93,7 @@ it('gives failed calls back', async () => {
 });
 
 it('does not hand on a request that was cancelled while its limits were looked at', async () => {
-  const { far, near } = limiting([{ by: 'principal', requests: 5, windowMs: hour }]);
+  const { far, near } = limiting([{ by: 'principal', concurrent: 5 }]);
   const received: JSONRPCMessage[] = [];
   near.onmessage = (message) => void received.push(message);
   await Promise.all([far.start(), near.start()]);

@@ -319,14 +319,11 @@ describe('the owner', () => {
   it('bounds memory: keys beyond maxKeys share a counter until windows end', async () => {
     const { handle, limiter } = limited({ limits: [{ by: 'tool', requests: 2, windowMs: 1000 }], maxKeys: 3 });
     for (const name of ['a', 'b', 'c']) await handle(call(name), alice);
-    expect(vi.getTimerCount()).toBe(3);
     await handle(call('d'), alice);
     await handle(call('e'), alice);
     await refused(handle(call('f'), alice));
     await handle(call('a'), alice);
-    expect(vi.getTimerCount()).toBe(4);
     vi.advanceTimersByTime(1000);
-    expect(vi.getTimerCount()).toBe(0);
     await handle(call('f'), alice);
     await handle(call('f'), alice);
     await handle(call('g'), alice);
@@ -341,13 +338,12 @@ describe('the owner', () => {
     expect(limiter.metrics().uniqueClients).toBe(5);
   });
 
-  it('leaves no timer after close, which may be called twice, and nothing passes after it', async () => {
+  it('needs no timers, may be closed twice, and lets nothing pass after it', async () => {
     const { handle, limiter } = limited({ limits: [{ by: 'principal', requests: 5, windowMs: 60_000 }] });
     await handle(list, alice);
     await handle(list, bob);
-    expect(vi.getTimerCount()).toBe(2);
-    await Promise.all([limiter.close(), limiter.close()]);
     expect(vi.getTimerCount()).toBe(0);
+    await Promise.all([limiter.close(), limiter.close()]);
     await expect(handle(list, alice)).rejects.toMatchObject({ code: 'internal_error' });
   });
 

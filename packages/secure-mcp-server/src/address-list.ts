@@ -25,6 +25,7 @@ export class AddressList {
   }
 
   has(address: string | undefined): boolean {
+    if (this.size === 0) return false;
     const plain = plainAddress(address);
     if (plain === undefined) return false;
     return this.#list.check(plain, isIP(plain) === 4 ? 'ipv4' : 'ipv6');

@@ -75,9 +75,11 @@ export class RequestMonitor {
   }
 
   #emit(request: RpcRequest, context: RpcContext, startedAt: number, errorCode?: string): void {
-    const durationMs = this.#clock.now() - startedAt;
+    const now = this.#clock.now();
+    const durationMs = now - startedAt;
     this.latency.record(durationMs);
-    this.throughput.record();
+    this.throughput.record(now);
+    if (this.#events.listenerCount('request') === 0) return;
     this.#events.emit('request', {
       method: request.method,
       principal: context.principal.id,

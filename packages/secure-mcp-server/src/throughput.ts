@@ -15,8 +15,9 @@ export class Throughput {
     this.#startedAt = clock.now();
   }
 
-  record(): void {
-    const second = Math.floor(this.#clock.now() / 1000);
+  /** @param now - epoch milliseconds. */
+  record(now: number): void {
+    const second = Math.floor(now / 1000);
     const slot = second % WINDOW_SECONDS;
     if (this.#seconds[slot] !== second) {
       this.#seconds[slot] = second;

@@ -21,6 +21,9 @@ export interface RequestGuardOptions {
 /** Ends a host where a URL is made of it, or sets a user name before it: RFC 9112, section 3.2, has neither. */
 const NOT_IN_HOST = /[@/?#\\\s]/;
 
+/** More spellings of the names, with ports, are looked at anew each time. */
+const MAX_KNOWN_HOSTS = 100;
+
 /**
  * Refuses requests that a web page could have been tricked into sending: a `Host` this server does not
  * go by (DNS rebinding) or a foreign `Origin` (MCP 2026-07-28, transports/streamable-http, "Security").
@@ -28,6 +31,8 @@ const NOT_IN_HOST = /[@/?#\\\s]/;
 export class RequestGuard {
   readonly #hosts: string[];
   readonly #origins: string[];
+  /** The header as clients have written it so far, where it was right. */
+  readonly #knownHosts = new Set<string>();
 
   /** @throws ConfigurationError when the address is not loopback and `allowedHosts` is not given. */
   constructor({ bindAddress, allowedHosts, allowedOrigins }: RequestGuardOptions) {
@@ -44,11 +49,13 @@ export class RequestGuard {
 
   /** @throws RpcError `forbidden` naming the header that was refused. */
   check(headers: { readonly host?: string | undefined; readonly origin?: string | undefined }): void {
-    if (NOT_IN_HOST.test(headers.host ?? '') || !validateHostHeader(headers.host, this.#hosts).ok) {
+    const { host = '' } = headers;
+    if (!this.#knownHosts.has(host) && (NOT_IN_HOST.test(host) || !validateHostHeader(headers.host, this.#hosts).ok)) {
       throw new RpcError('forbidden', 'Host: this server does not go by the name in the Host header (option allowedHosts)', {
         auditReason: 'foreign host',
       });
     }
+    if (this.#knownHosts.size < MAX_KNOWN_HOSTS) this.#knownHosts.add(host);
     if (headers.origin !== undefined && !validateOriginHeader(headers.origin, this.#origins).ok) {
       throw new RpcError('forbidden', 'Origin: requests from this web origin are not accepted (option allowedOrigins)', {
         auditReason: 'foreign origin',

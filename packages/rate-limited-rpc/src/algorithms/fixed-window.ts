@@ -1,74 +1,78 @@
-import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible';
 import { KeyTable } from './key-table.js';
 import type { Limiter, LimitVerdict } from './limiter.js';
+
+interface Window {
+  /** Tells this window from others, of whatever key. */
+  readonly receipt: number;
+  readonly used: number;
+  /** When it is over. */
+  readonly endsAt: number;
+}
 
 /**
  * So many points per window; a window opens with a key's first call and the count starts anew when it is
  * over. Around the seam of two windows twice as many can pass.
  */
 export class FixedWindow implements Limiter {
-  readonly #limiter: RateLimiterMemory;
   readonly #requests: number;
-  /** Numbers the open windows, so that nothing is given back to a later one. */
-  readonly #windows: KeyTable<number>;
+  readonly #windowMs: number;
+  readonly #now: () => number;
+  readonly #windows: KeyTable<Window>;
   #opened = 0;
 
-  constructor(requests: number, windowMs: number, maxKeys: number) {
-    this.#limiter = new RateLimiterMemory({ points: requests, duration: windowMs / 1000, keyPrefix: '' });
+  constructor(requests: number, windowMs: number, maxKeys: number, now: () => number) {
     this.#requests = requests;
-    // The library under it reads the machine's clock and takes no other.
-    this.#windows = new KeyTable(maxKeys, windowMs, Date.now);
+    this.#windowMs = windowMs;
+    this.#now = now;
+    this.#windows = new KeyTable(maxKeys, windowMs, now);
   }
 
-  async peek(key: string, cost: number): Promise<LimitVerdict> {
+  peek(key: string, cost: number): LimitVerdict {
+    const now = this.#now();
+    return this.#verdict(this.#open(this.#windows.slot(key), now), now, cost, 0);
+  }
+
+  consume(key: string, cost: number): LimitVerdict {
+    const now = this.#now();
     const slot = this.#windows.slot(key);
-    const found = await this.#limiter.get(slot);
-    // The library drops a finished window by timer, which may be late.
-    if (found === null || found.msBeforeNext <= 0) return this.#verdict(0, 0, cost, 0);
-    return this.#verdict(found.consumedPoints, found.msBeforeNext, cost, 0);
-  }
-
-  async consume(key: string, cost: number): Promise<LimitVerdict> {
-    const verdict = await this.peek(key, cost);
+    const open = this.#open(slot, now);
+    const verdict = this.#verdict(open, now, cost, 0);
     if (!verdict.allowed) return verdict;
-    const slot = this.#windows.slot(key);
-    const counted = await this.#count(slot, cost);
-    if (counted.isFirstInDuration) this.#windows.set(slot, (this.#opened += 1));
-    return this.#verdict(counted.consumedPoints, counted.msBeforeNext, 0, this.#windows.get(slot) ?? 0);
+    const counted =
+      open === undefined ? { receipt: (this.#opened += 1), used: cost, endsAt: now + this.#windowMs } : { ...open, used: open.used + cost };
+    this.#windows.set(slot, counted);
+    return this.#verdict(counted, now, 0, counted.receipt);
   }
 
-  async refund(key: string, cost: number, receipt: number): Promise<void> {
+  refund(key: string, cost: number, receipt: number): void {
     const slot = this.#windows.slot(key);
-    if (this.#windows.get(slot) !== receipt) return;
-    const found = await this.#limiter.get(slot);
-    if (found !== null && found.msBeforeNext > 0) await this.#limiter.reward(slot, Math.min(cost, found.consumedPoints));
+    const open = this.#open(slot, this.#now());
+    // Nothing is given back to a later window.
+    if (open?.receipt === receipt) this.#windows.set(slot, { ...open, used: Math.max(0, open.used - cost) });
   }
 
-  async reset(key: string): Promise<boolean> {
+  reset(key: string): boolean {
     const slot = this.#windows.slot(key);
+    const had = this.#open(slot, this.#now()) !== undefined;
     this.#windows.delete(slot);
-    return this.#limiter.delete(slot);
+    return had;
   }
 
-  async clear(): Promise<void> {
-    // Deleting ends the library's timers.
-    await Promise.all(this.#windows.clear().map((slot) => this.#limiter.delete(slot)));
+  clear(): void {
+    this.#windows.clear();
   }
 
-  async #count(slot: string, cost: number): Promise<RateLimiterRes> {
-    try {
-      return await this.#limiter.consume(slot, cost);
-    } catch (refused) {
-      // Not an error but a count over the limit: the machine's clock went back since the peek.
-      if (refused instanceof Error) throw refused;
-      return refused as RateLimiterRes;
-    }
+  #open(slot: string, now: number): Window | undefined {
+    const window = this.#windows.get(slot);
+    if (window === undefined || window.endsAt <= now) return undefined;
+    // After the clock went back it would last longer than a window does.
+    return window.endsAt - now <= this.#windowMs ? window : { ...window, endsAt: now + this.#windowMs };
   }
 
-  #verdict(consumed: number, msBeforeNext: number, cost: number, receipt: number): LimitVerdict {
-    const used = Math.min(consumed, this.#requests);
+  #verdict(window: Window | undefined, now: number, cost: number, receipt: number): LimitVerdict {
+    const used = window?.used ?? 0;
     const remaining = this.#requests - used;
-    const resetMs = Math.ceil(msBeforeNext);
+    const resetMs = window === undefined ? 0 : window.endsAt - now;
     const allowed = cost <= remaining;
     return {
       allowed,

@@ -10,6 +10,8 @@ export class KeyTable<State> {
   readonly #now: () => number;
   /** Setting moves a key to the end and all live equally long, so the oldest come first. */
   readonly #entries = new Map<string, { readonly state: State; readonly expiresAt: number }>();
+  /** Before this nothing is over. */
+  #pruneAt = 0;
   #shared: { readonly state: State; readonly expiresAt: number } | undefined;
 
   constructor(maxKeys: number, lifetimeMs: number, now: () => number) {
@@ -21,14 +23,22 @@ export class KeyTable<State> {
   /** Where the key's state is kept: a name of its own, or the shared one. */
   slot(key: string): string {
     const now = this.#now();
-    for (const [slot, { expiresAt }] of this.#entries) {
-      if (expiresAt > now) break;
-      this.#entries.delete(slot);
-    }
+    if (now >= this.#pruneAt) this.#prune(now);
     if (this.#shared !== undefined && this.#shared.expiresAt <= now) this.#shared = undefined;
     // Prefixed, so that no key is the shared slot's name.
     const slot = `:${key}`;
     return this.#entries.has(slot) || this.#entries.size < this.#maxKeys ? slot : OVERFLOW;
+  }
+
+  #prune(now: number): void {
+    this.#pruneAt = now + this.#lifetimeMs;
+    for (const [slot, { expiresAt }] of this.#entries) {
+      if (expiresAt > now) {
+        this.#pruneAt = expiresAt;
+        break;
+      }
+      this.#entries.delete(slot);
+    }
   }
 
   get(slot: string): State | undefined {

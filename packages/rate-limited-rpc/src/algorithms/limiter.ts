@@ -17,16 +17,16 @@ export interface LimitVerdict extends LimitUse {
   readonly receipt: number;
 }
 
-/** One algorithm, counting in this process for any number of keys. Costs are integers: positive to consume, from 0 on to peek. */
+/** One algorithm, counting in this process for any number of keys, at once: nobody else counts between two calls in one turn. Costs are integers: positive to consume, from 0 on to peek. */
 export interface Limiter {
   /** Whether `cost` points have room, without counting. */
-  peek(key: string, cost: number): Promise<LimitVerdict>;
+  peek(key: string, cost: number): LimitVerdict;
   /** Counts `cost` points if they have room, else nothing. */
-  consume(key: string, cost: number): Promise<LimitVerdict>;
+  consume(key: string, cost: number): LimitVerdict;
   /** Takes back what was counted under `receipt`, as far as it still counts. Windows only. */
-  refund?(key: string, cost: number, receipt: number): Promise<void>;
-  /** Forgets what the key has used; resolves with whether there was anything. */
-  reset(key: string): Promise<boolean>;
+  refund?(key: string, cost: number, receipt: number): void;
+  /** Forgets what the key has used; answers whether there was anything. */
+  reset(key: string): boolean;
   /** Forgets every key. */
-  clear(): Promise<void>;
+  clear(): void;
 }

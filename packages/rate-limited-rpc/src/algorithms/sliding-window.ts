@@ -37,11 +37,11 @@ export class SlidingWindow implements Limiter {
     this.#slices = new KeyTable(maxKeys, span * sliceMs, now);
   }
 
-  async peek(key: string, cost: number): Promise<LimitVerdict> {
+  peek(key: string, cost: number): LimitVerdict {
     return this.#verdict(this.#current(this.#slices.slot(key)), cost, 0);
   }
 
-  async consume(key: string, cost: number): Promise<LimitVerdict> {
+  consume(key: string, cost: number): LimitVerdict {
     const slot = this.#slices.slot(key);
     const slices = this.#current(slot);
     const verdict = this.#verdict(slices, cost, 0);
@@ -54,7 +54,7 @@ export class SlidingWindow implements Limiter {
     return this.#verdict(next, 0, index);
   }
 
-  async refund(key: string, cost: number, receipt: number): Promise<void> {
+  refund(key: string, cost: number, receipt: number): void {
     const slot = this.#slices.slot(key);
     const slices = this.#current(slot);
     if (slices.length === 0) return;
@@ -65,14 +65,14 @@ export class SlidingWindow implements Limiter {
     );
   }
 
-  async reset(key: string): Promise<boolean> {
+  reset(key: string): boolean {
     const slot = this.#slices.slot(key);
     const had = this.#current(slot).length > 0;
     this.#slices.delete(slot);
     return had;
   }
 
-  async clear(): Promise<void> {
+  clear(): void {
     this.#slices.clear();
   }
 

@@ -27,11 +27,11 @@ export class TokenBucket implements Limiter {
     this.#buckets = new KeyTable(maxKeys, Math.ceil((burst * windowMs) / requests), now);
   }
 
-  async peek(key: string, cost: number): Promise<LimitVerdict> {
+  peek(key: string, cost: number): LimitVerdict {
     return this.#verdict(this.#bucket(this.#buckets.slot(key)).level, cost, 0);
   }
 
-  async consume(key: string, cost: number): Promise<LimitVerdict> {
+  consume(key: string, cost: number): LimitVerdict {
     const slot = this.#buckets.slot(key);
     const { level, time } = this.#bucket(slot);
     const verdict = this.#verdict(level, cost, 0);
@@ -41,11 +41,11 @@ export class TokenBucket implements Limiter {
     return this.#verdict(left, 0, 1);
   }
 
-  async reset(key: string): Promise<boolean> {
+  reset(key: string): boolean {
     return this.#buckets.delete(this.#buckets.slot(key));
   }
 
-  async clear(): Promise<void> {
+  clear(): void {
     this.#buckets.clear();
   }
 

@@ -45,8 +45,8 @@ export function principalOf(claims: JsonObject, rules: ClaimRules, now: number):
   };
 }
 
-/** The end of the token's life in epoch milliseconds, if it has one. */
-function checkTimes({ exp, nbf, iat }: JsonObject, toleranceSeconds: number, now: number): number | undefined {
+/** The end of the token's life in epoch milliseconds, if it has one. @throws RpcError `unauthenticated` outside of its life. */
+export function checkTimes({ exp, nbf, iat }: JsonObject, toleranceSeconds: number, now: number): number | undefined {
   for (const time of [exp, nbf, iat]) {
     if (time !== undefined && !Number.isFinite(time)) throw invalidToken('The token is malformed', 'a time that is no number');
   }

@@ -1,13 +1,15 @@
-import { type AuthenticationRequest, type Clock, ConfigurationError, type Principal, systemClock } from '@mcp-blocks/core';
+import { hash } from 'node:crypto';
+import { type AuthenticationRequest, type Clock, ConfigurationError, type JsonObject, type Principal, systemClock } from '@mcp-blocks/core';
 import { invalidToken } from '../authentication.js';
+import { ExpiringCache } from '../expiring-cache.js';
 import { integerOption } from '../options.js';
 import { bearerToken } from './bearer.js';
-import { type ClaimNames, principalOf } from './claims.js';
+import { type ClaimNames, checkTimes, principalOf } from './claims.js';
 import { isJwtShaped, readCompactToken } from './compact-token.js';
 import { checkConfirmation } from './confirmation.js';
 import { type JwksOptions, RemoteKeys } from './jwks.js';
 import type { JwtAlgorithm } from './jwt-algorithms.js';
-import { checkAlgorithms, type JwtKey, type KeySource, localKeys, type NamedJwtKey } from './jwt-keys.js';
+import { checkAlgorithms, type JwtKey, type KeySource, localKeys, type NamedJwtKey, type VerificationKey } from './jwt-keys.js';
 import { isSignedBy } from './token-signature.js';
 import { audienceOption, type TokenVerifier } from './token-verifier.js';
 
@@ -46,6 +48,9 @@ const ACCESS_TOKEN_TYPES = ['jwt', 'at+jwt'];
  * A token bound to a client certificate (`cnf` with `x5t#S256`, RFC 8705) is accepted from its owner only; one
  * bound otherwise, as with DPoP, is refused.
  * A token of another issuer is left to the other authenticators: give one `jwt` for each issuer.
+ * The signature of a token is verified once, and the decision kept, for at most 10,000 tokens, until the token is over or
+ * its key is no longer the issuer's; times and the client certificate are looked at each time, and nothing is kept of
+ * tokens that are refused.
  * The refusal tells which check failed and nothing more, in the message and in `WWW-Authenticate`;
  * `unavailable` is thrown while a key set cannot be had.
  *
@@ -62,13 +67,22 @@ export function jwt(options: JwtOptions): TokenVerifier {
   if (options.typ === '') throw new ConfigurationError('jwt.typ', 'expected a non-empty string');
   const rules = { ...options, authentication: 'jwt', audiences, toleranceSeconds };
   const isType = typeCheck(options.typ);
+  const accepted = new ExpiringCache<AcceptedToken>(MAX_ACCEPTED_TOKENS, clock);
   return {
     name: 'jwt',
     audiences,
     async authenticate(request: AuthenticationRequest): Promise<Principal | undefined> {
       const token = bearerToken(request);
-      if (token === undefined || !isJwtShaped(token)) return undefined;
-      if (token.length > maxTokenLength) throw invalidToken('The token is too long', 'too long');
+      if (token === undefined || token.length > maxTokenLength) return refuseLong(token);
+      const digest = hash('sha256', token);
+      const known = accepted.get(digest);
+      // The key may have been taken out of the set since, or another one have its name.
+      if (known !== undefined && (await keys.find(known.kid, known.algorithm)) === known.key) {
+        checkConfirmation(known.claims, request);
+        checkTimes(known.claims, toleranceSeconds, clock.now());
+        return known.principal;
+      }
+      if (!isJwtShaped(token)) return undefined;
       const { header, claimedIssuer, claims } = readCompactToken(token);
       // Another issuer's token is another authenticator's business; what this one lets pass nobody has accepted yet.
       if (typeof claimedIssuer === 'string' && claimedIssuer !== issuer) return undefined;
@@ -85,9 +99,28 @@ export function jwt(options: JwtOptions): TokenVerifier {
       const verified = claims();
       if (verified.exp === undefined) throw invalidToken('The token has no expiry', 'exp missing');
       checkConfirmation(verified, request);
-      return principalOf(verified, rules, clock.now());
+      const principal = principalOf(verified, rules, clock.now());
+      const entry = { kid, algorithm, key, claims: verified, principal };
+      accepted.set(digest, entry, (principal.expiresAt ?? 0) - clock.now());
+      return principal;
     },
   };
+}
+
+/** Tokens that were found valid and are not over, with what has to be looked at each time. */
+interface AcceptedToken {
+  readonly kid: string | undefined;
+  readonly algorithm: JwtAlgorithm;
+  readonly key: VerificationKey;
+  readonly claims: JsonObject;
+  readonly principal: Principal;
+}
+
+/** More are verified again when they come again; what was used longest ago goes first. */
+const MAX_ACCEPTED_TOKENS = 10_000;
+
+function refuseLong(token: string | undefined): undefined {
+  if (token !== undefined && isJwtShaped(token)) throw invalidToken('The token is too long', 'too long');
 }
 
 function keySource({ key, keys, jwks, algorithms }: JwtOptions, clock: Clock): KeySource {

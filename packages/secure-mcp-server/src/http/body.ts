@@ -22,9 +22,24 @@ export async function readBody(request: IncomingMessage, { maxBytes, timeoutMs }
   if (encoding !== undefined && encoding !== 'identity') {
     throw new HttpRefusal(415, 'invalid_request', 'Content-Encoding: compressed requests are not accepted');
   }
-  const tooLarge = () => new RpcError('payload_too_large', `The message is larger than ${maxBytes} bytes`, { data: { maxBytes } });
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
-  const body = await new Promise<Buffer>((resolve, reject) => {
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  const body = request.complete ? wholeBody(request) : await arrivingBody(request, { maxBytes, timeoutMs }, clock);
+  if (body.length > maxBytes) throw tooLarge(maxBytes);
+  if (!isUtf8(body)) throw new JsonRpcParseError('parse_error', 'The message is not valid UTF-8');
+  return body.toString('utf8');
+}
+
+function tooLarge(maxBytes: number): RpcError {
+  return new RpcError('payload_too_large', `The message is larger than ${maxBytes} bytes`, { data: { maxBytes } });
+}
+
+/** Mostly the body has come with the headers. */
+function wholeBody(request: IncomingMessage): Buffer {
+  return (request.read() as Buffer | null) ?? Buffer.alloc(0);
+}
+
+function arrivingBody(request: IncomingMessage, { maxBytes, timeoutMs }: BodyLimits, clock: Clock): Promise<Buffer> {
+  return new Promise<Buffer>((resolve, reject) => {
     const bytes = new ByteCollector();
     const settle = (finish: () => void) => {
       cancel();
@@ -32,7 +47,7 @@ export async function readBody(request: IncomingMessage, { maxBytes, timeoutMs }
       finish();
     };
     const onData = (chunk: Buffer) => {
-      if (bytes.length + chunk.length > maxBytes) settle(() => reject(tooLarge()));
+      if (bytes.length + chunk.length > maxBytes) settle(() => reject(tooLarge(maxBytes)));
       else bytes.append(chunk);
     };
     const onEnd = () => settle(() => resolve(bytes.take()));
@@ -44,6 +59,4 @@ export async function readBody(request: IncomingMessage, { maxBytes, timeoutMs }
     );
     request.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);
   });
-  if (!isUtf8(body)) throw new JsonRpcParseError('parse_error', 'The message is not valid UTF-8');
-  return body.toString('utf8');
 }

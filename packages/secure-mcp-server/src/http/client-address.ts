@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { type AddressList, plainAddress } from '../address-list.js';
 
 /**
@@ -7,7 +8,7 @@ import { type AddressList, plainAddress } from '../address-list.js';
  * claim, and ignored.
  */
 export function clientAddress(request: IncomingMessage, trusted: AddressList): string | undefined {
-  let address = plainAddress(request.socket.remoteAddress);
+  let address = socketAddress(request.socket);
   if (trusted.size === 0 || !trusted.has(address)) return address;
   const hops = forwardedFor(request);
   while (hops.length > 0 && trusted.has(address)) {
@@ -16,6 +17,17 @@ export function clientAddress(request: IncomingMessage, trusted: AddressList): s
     if (hop === undefined) return undefined;
     address = hop;
   }
+  return address;
+}
+
+const ADDRESSES = new WeakMap<Socket, string>();
+
+/** The address of a connection's other end, which stays the same. */
+function socketAddress(socket: Socket): string | undefined {
+  const known = ADDRESSES.get(socket);
+  if (known !== undefined) return known;
+  const address = plainAddress(socket.remoteAddress);
+  if (address !== undefined) ADDRESSES.set(socket, address);
   return address;
 }
 

@@ -17,6 +17,10 @@ export function serverOptions({ headersTimeoutMs, bodyTimeoutMs, keepAliveTimeou
 
 /** Of several `Host` headers Node takes the first, and what stands in front could take another. @throws HttpRefusal 400 (RFC 9112, section 3.2). */
 export function checkOneHost({ rawHeaders }: IncomingMessage): void {
-  const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host');
-  if (hosts.length > 1) throw new HttpRefusal(400, 'invalid_request', 'Host: expected once');
+  let hosts = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] as string;
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1;
+  }
+  if (hosts > 1) throw new HttpRefusal(400, 'invalid_request', 'Host: expected once');
 }

@@ -14,8 +14,8 @@ import { type ClaimNames, principalOf } from '../authenticators/claims.js';
 import { checkConfirmation } from '../authenticators/confirmation.js';
 import { type EndpointOptions, JsonEndpoint } from '../authenticators/json-endpoint.js';
 import { audienceOption, type TokenVerifier } from '../authenticators/token-verifier.js';
+import { ExpiringCache } from '../expiring-cache.js';
 import { integerOption } from '../options.js';
-import { ExpiringCache } from './expiring-cache.js';
 
 /** Options of {@link introspection}. */
 export interface IntrospectionOptions extends EndpointOptions, ClaimNames {
