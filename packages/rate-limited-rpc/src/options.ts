@@ -98,7 +98,7 @@ export interface RateLimitedRpcOptions {
   readonly maxKeys?: number;
   /** Where requests are counted. Default: in this process. */
   readonly store?: LimitStore;
-  /** Default: the machine's. Fixed windows in this process's memory always go by the machine's. */
+  /** Default: the machine's. */
   readonly clock?: Clock;
 }
 

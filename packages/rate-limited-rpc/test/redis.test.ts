@@ -81,7 +81,7 @@ describe('counts in Redis are those of memory', () => {
               // What was counted before a reset is not given back after it.
               paid.length = 0;
             } else {
-              const [expected, actual] = [await memory.charge(charges), await redis.charge(charges)];
+              const [expected, actual] = [memory.charge(charges), await redis.charge(charges)];
               const bare = ({ allowed, verdicts }: typeof actual) => ({
                 allowed,
                 verdicts: verdicts.map(({ receipt, ...rest }) => ({ ...rest, counted: receipt > 0 })),
