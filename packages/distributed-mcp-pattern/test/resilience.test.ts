@@ -84,12 +84,33 @@ describe('the retry budget', () => {
     [120, 20],
   ])('with %d calls in progress, those that are repeated among them, has %d places', (calls, places) => {
     const budget = new RetryBudget({ ratio: 0.2, minConcurrent: 3 });
-    for (let call = 0; call < calls; call += 1) budget.enter();
+    const leaves = Array.from({ length: calls }, () => budget.enter());
     const taken = Array.from({ length: 30 }, () => budget.take()).filter((place) => place !== undefined);
     expect(taken).toHaveLength(places);
     taken[0]?.();
     taken[0]?.();
+    // Other calls in the place of five, which is worth one retry.
+    for (const leave of leaves.slice(0, 5)) {
+      leave();
+      budget.enter();
+    }
     expect([budget.take(), budget.take()].map((place) => place !== undefined)).toEqual([true, false]);
+  });
+
+  it('lets no more retries pass than its share of the calls, however short they are', () => {
+    const budget = new RetryBudget({ ratio: 0.2, minConcurrent: 3 });
+    // A hundred callers, each with a new call as soon as the last one has failed, and been retried where it might.
+    const calls = Array.from({ length: 100 }, () => budget.enter());
+    let retries = 0;
+    for (let ended = 0; ended < 10_000; ended += 1) {
+      const leave = budget.take();
+      if (leave !== undefined) retries += 1;
+      leave?.();
+      calls[ended % calls.length]?.();
+      calls[ended % calls.length] = budget.enter();
+    }
+    expect(retries / 10_000).toBeLessThanOrEqual(0.2 + 20 / 10_000);
+    expect(retries / 10_000).toBeGreaterThan(0.19);
   });
 
   it('lets those who wait in, first come, first served, and none twice', async () => {
