@@ -21,6 +21,7 @@ export function boundedFetch(maxBytes: number): typeof fetch {
     const record = currentResponse.getStore();
     const response = await fetch(input, init);
     if (response.body === null) return response;
+    if (isShort(response, maxBytes)) return response;
     const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') === true;
     const count = isStream ? eventLength() : bodyLength();
     const bound = new TransformStream<Uint8Array, Uint8Array>({
@@ -37,6 +38,12 @@ export function boundedFetch(maxBytes: number): typeof fetch {
     const { status, statusText, headers } = response;
     return new Response(response.body.pipeThrough(bound), { status, statusText, headers });
   };
+}
+
+/** Whether HTTP itself ends the body in time: counting it once more would cost a stream of its own for each answer. */
+function isShort({ headers }: Response, maxBytes: number): boolean {
+  const length = headers.get('content-length');
+  return length !== null && Number(length) <= maxBytes && headers.get('content-encoding') === null;
 }
 
 function bodyLength(): (chunk: Uint8Array) => number {
