@@ -93,6 +93,8 @@ function instruments(registry: Registry): (source: MetricsSource) => () => void 
     name: 'mcp_server_uptime_seconds',
     help: 'Seconds since the server was last started.',
     registers,
+    // Of several workers: the longest.
+    aggregator: 'max',
     collect() {
       this.set(Math.max(0, ...[...sources].map((source) => source.metrics().uptimeMs)) / 1000);
     },

@@ -1,4 +1,13 @@
-import { type PrometheusMetric, isTagged, ORDERS_VARIABLE, type Order, tagged, type WorkerFigures, type WorkerOrders, type Word } from './messages.js';
+import {
+  isTagged,
+  ORDERS_VARIABLE,
+  type Order,
+  type PrometheusMetric,
+  tagged,
+  type Word,
+  type WorkerFigures,
+  type WorkerOrders,
+} from './messages.js';
 import type { WorkerModule, WorkerServer } from './worker-module.js';
 
 /** How long what a worker drains by itself, when it gets the signal directly, may take. */
@@ -27,7 +36,8 @@ class Worker {
     if (typeof make !== 'function') throw new Error(`${module}: expected a function as default export`);
     const result = await make({ index, count });
     const made = 'server' in result ? result : { server: result };
-    const worker = new Worker(made, prometheus ? await (await import('./prometheus-snapshot.js')).snapshotsOf(made.server) : async () => []);
+    const snapshot = prometheus ? (await import('./prometheus-snapshot.js')).snapshotsOf(made.server) : async () => [];
+    const worker = new Worker(made, snapshot);
     await made.server.start();
     await say({ kind: 'serving', endpoints: made.server.endpoints });
     made.server.on('statusChange', ({ to }) => {
@@ -50,7 +60,7 @@ class Worker {
       await say({ kind: 'drained', figures: await this.#figures() });
       await this.#made.close?.();
     } catch (error) {
-      console.error(error);
+      write(error);
       code = 1;
     }
     process.exit(code);
@@ -59,6 +69,10 @@ class Worker {
   async #figures(): Promise<WorkerFigures> {
     return { server: this.#made.server.metrics(), prometheus: await this.#prometheus() };
   }
+}
+
+function write(error: unknown): void {
+  process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
 }
 
 function say(word: Word): Promise<void> {
@@ -71,6 +85,6 @@ try {
   await Worker.start(JSON.parse(process.env[ORDERS_VARIABLE] ?? '') as WorkerOrders);
 } catch (error) {
   await say({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
-  console.error(error);
+  write(error);
   process.exit(1);
 }

@@ -28,7 +28,7 @@ export class WorkerProcess {
   constructor(program: string, orders: WorkerOrders, environment: Readonly<Record<string, string>>, clock: Clock) {
     this.index = orders.index;
     this.#clock = clock;
-    // Of the process, not of a cluster: it counts for this fork and those after.
+    // Holds for every fork from now on: who forks workers of their own in this process says so each time, too.
     cluster.setupPrimary({ exec: program });
     this.#worker = cluster.fork({ ...environment, [ORDERS_VARIABLE]: JSON.stringify(orders) });
     let failure: string | undefined;

@@ -1,7 +1,7 @@
 import { settledWithin } from '../deadline.js';
 import type { WorkerExit } from './pool-events.js';
-import type { WorkerProcess } from './worker-process.js';
 import type { ResolvedPoolOptions } from './worker-pool-options.js';
+import type { WorkerProcess } from './worker-process.js';
 
 /** What a slot needs of its pool. */
 export interface SlotHost {
@@ -30,6 +30,7 @@ export class WorkerSlot {
 
   /** Starts a worker, and when it serves, drains the one that served before. @throws Error when it does not start. */
   async replace(): Promise<void> {
+    if (this.#isClosed) throw new Error('The pool is closed');
     const before = this.#current;
     this.#isReplacing = true;
     this.#cancelRestart?.();
