@@ -23,8 +23,10 @@ it.each<[config: () => StateStoreConfig, type: new (...args: never[]) => StateSt
 });
 
 it.each<[config: object, option: string, message: RegExp]>([
-  [{ provider: 'hazelcast' }, 'provider', /got 'hazelcast'/],
-  [{}, 'provider', /'memory', 'sqlite', 'redis' or 'redis-cluster'/],
+  [{ provider: 'etcd' }, 'provider', /got 'etcd'/],
+  [{ provider: 'hazelcast' }, 'endpoints', /one or more.*got 0/],
+  [{ provider: 'hazelcast', endpoints: ['redis://a'] }, 'urls[0]', /hazelcast:\/\//],
+  [{}, 'provider', /'memory', 'sqlite', 'redis', 'redis-cluster' or 'hazelcast'/],
   [{ provider: 'memory', endpoints: ['x'] }, 'endpoints', /none/],
   [{ provider: 'sqlite' }, 'endpoints', /one.*got 0/],
   [{ provider: 'redis', endpoints: ['redis://a', 'redis://b'] }, 'endpoints', /one.*got 2/],

@@ -1,0 +1,1 @@
+export { HazelcastStateStore, type HazelcastStateStoreOptions } from './hazelcast-state-store.js';
