@@ -305,8 +305,21 @@ function resolveInput({ inputHandlers = {}, capabilities = {}, configureClient }
 
 /** @throws ConfigurationError naming the option and the value it does not accept. */
 export function checkRequestOptions(options: RequestOptions): void {
-  // The most common request has none.
-  if (options !== NO_OPTIONS) parse(RequestOptionsSchema, options, 'options');
+  if (!isCommon(options)) parse(RequestOptionsSchema, options, 'options');
+}
+
+/** Whether the options are right at first sight: a look at each call that is cheaper than a schema's. */
+function isCommon({ priority, fairnessKey, timeout, useCache, ttl, repeatable, signal, onProgress }: RequestOptions): boolean {
+  return (
+    (priority === undefined || priority === 0) &&
+    (fairnessKey === undefined || typeof fairnessKey === 'string') &&
+    (timeout === undefined || (Number.isInteger(timeout) && timeout > 0 && timeout <= MAX_DELAY_MS)) &&
+    (useCache === undefined || typeof useCache === 'boolean') &&
+    (ttl === undefined || (Number.isSafeInteger(ttl) && ttl > 0)) &&
+    (repeatable === undefined || typeof repeatable === 'boolean') &&
+    (signal === undefined || signal instanceof AbortSignal) &&
+    (onProgress === undefined || typeof onProgress === 'function')
+  );
 }
 
 function checkUrl(option: string, text: string, protocols: readonly string[], allowInsecure: boolean): URL {

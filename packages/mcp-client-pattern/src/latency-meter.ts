@@ -9,6 +9,7 @@ export interface LatencyPercentiles {
 const EWMA_WEIGHT = 0.2;
 
 const FACTOR = 1.1;
+const LOG_FACTOR = Math.log(FACTOR);
 
 /** 1.1^240 ms is longer than any timer. */
 const BUCKETS = 241;
@@ -41,7 +42,7 @@ export class LatencyMeter {
     // A clock set back is no reason to measure less than nothing.
     const latencyMs = Math.max(0, roundTripMs);
     this.#average = this.#average === null ? latencyMs : this.#average + EWMA_WEIGHT * (latencyMs - this.#average);
-    const bucket = latencyMs < 1 ? 0 : Math.min(BUCKETS - 1, Math.floor(Math.log(latencyMs) / Math.log(FACTOR)) + 1);
+    const bucket = latencyMs < 1 ? 0 : Math.min(BUCKETS - 1, Math.floor(Math.log(latencyMs) / LOG_FACTOR) + 1);
     this.#current[bucket] = (this.#current[bucket] as number) + 1;
     this.#fastest = Math.min(this.#fastest, latencyMs);
     this.#count += 1;

@@ -206,7 +206,7 @@ export class MCPClientPattern extends TypedRequests {
     try {
       const cacheable = this.#cacheable(method, params, options);
       const cached = cacheable === undefined ? undefined : this.#cached.get(cacheable);
-      return cached ?? (await this.#keepAlive.during(this.#fetch(method, params, options, cacheable)));
+      return cached ?? (await this.#fetch(method, params, options, cacheable));
     } catch (error) {
       this.#calls.failed();
       throw error;
@@ -278,6 +278,7 @@ export class MCPClientPattern extends TypedRequests {
     this.#monitor?.stop();
     this.#subscriptions.close();
     this.#scheduler.failAll(new RpcError('cancelled', 'The client has been closed'));
+    this.#keepAlive.close();
     await this.#manager.close();
     // What is shared may be of use to others.
     if (this.#config.cacheOptions.store === undefined) this.#cache.clear();
@@ -313,9 +314,14 @@ export class MCPClientPattern extends TypedRequests {
   ): Promise<Delivery> {
     if (this.#manager.state === 'disconnected' && !this.#manager.gaveUp) this.#manager.connect().catch(() => {});
     const sent = method === 'tools/call' ? this.#withIdempotencyKey(params) : params;
-    const delivery = await this.#scheduler.submit({ method, params: sent, priority, fairnessKey, repeatable, onProgress, ...waiter });
-    if (method === 'tools/list') this.#hints.learn(delivery.answer.result, params.cursor !== undefined);
-    return delivery;
+    this.#keepAlive.begin();
+    try {
+      const delivery = await this.#scheduler.submit({ method, params: sent, priority, fairnessKey, repeatable, onProgress, ...waiter });
+      if (method === 'tools/list') this.#hints.learn(delivery.answer.result, params.cursor !== undefined);
+      return delivery;
+    } finally {
+      this.#keepAlive.end();
+    }
   }
 
   #answered(roundTripMs: number | undefined): void {

@@ -7,7 +7,6 @@ import type {
   Transport,
   TransportSendOptions,
 } from '@modelcontextprotocol/client';
-import { Deferred } from './deferred.js';
 
 /** Says whose message one is, between the SDK's client and the transport; never sent. */
 const FLIGHT_HEADER = 'mcp-blocks-flight';
@@ -22,26 +21,21 @@ export class Flight {
   #questions = 0;
   /** What the transport said when it could not send. */
   sendError: unknown;
-  /** Rejects, with `lostBy`, when the response can no longer come. */
-  readonly lost: Promise<never>;
   lostBy: Error | undefined;
+  /** Called, with `lostBy`, when the response can no longer come. */
+  onLost: ((error: Error) => void) | undefined;
   readonly #onInput: ((isWaiting: boolean) => void) | undefined;
   /** Given to the SDK with the request; comes back with every message it sends for it. */
   readonly headers: Readonly<Record<string, string>>;
-  readonly #reject: (error: Error) => void;
 
   constructor(id: number, onInput: ((isWaiting: boolean) => void) | undefined) {
     this.#onInput = onInput;
     this.headers = { [FLIGHT_HEADER]: String(id) };
-    const { promise, reject } = new Deferred<never>();
-    promise.catch(() => {});
-    this.lost = promise;
-    this.#reject = reject;
   }
 
   lose(error: Error): void {
     this.lostBy = error;
-    this.#reject(error);
+    this.onLost?.(error);
   }
 
   get isAsked(): boolean {

@@ -146,7 +146,10 @@ class SdkConnection implements Connection {
     const flight = this.#parts.observed.track(options.onInput);
     this.#inFlight += 1;
     try {
-      const result = await Promise.race([this.#send(method, params, flight, options), flight.lost]);
+      const result = await new Promise<RpcResult>((resolve, reject) => {
+        flight.onLost = reject;
+        this.#send(method, params, flight, options).then(resolve, reject);
+      });
       return { result, interactive: flight.interactive, era: this.era };
     } catch (error) {
       if (error === flight.lostBy) throw new ConnectionLostError(messageOf(error), flight.sent, error);

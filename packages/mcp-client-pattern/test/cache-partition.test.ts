@@ -26,7 +26,7 @@ function personal(made: ReturnType<ReturnType<typeof benches>>) {
 const textOf = (result: { contents: readonly object[] }) => (result.contents[0] as { text?: string }).text;
 
 describe("one client's cache", () => {
-  it('serves nobody what was answered to the person of another token', async () => {
+  it("serves no user's data to another: what was answered to one token is not given to the next", async () => {
     let person = 'alice';
     const { client, service, webSocket } = personal(start({ credentials: { token: async () => person } }));
     expect(textOf(await client.readResource('test://a'))).toBe('alice');

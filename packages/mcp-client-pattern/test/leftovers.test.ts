@@ -1,7 +1,13 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { type Clock, systemClock } from '@mcp-blocks/core';
+import { serveChannel } from '@mcp-blocks/core/sdk';
+import { testPrincipal } from '@mcp-blocks/core/testing';
+import { InMemoryTransport } from '@modelcontextprotocol/server';
 import { afterEach, expect, it, vi } from 'vitest';
+import { sdkConnector } from '../src/index.js';
 import { connectTo, startServer } from './real-server.js';
-import { TestService, watch } from './support.js';
+import { bench, settle, TestService, watch } from './support.js';
 
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -86,4 +92,40 @@ it('a client closed while it is trying to connect leaves nothing either', async 
   await vi.waitFor(() => expect(call.error?.code).toBe('cancelled'));
   expect(clock.pending).toBe(0);
   await vi.waitFor(() => expect(sockets()).toBe(0), 5000);
+});
+
+it('memory does not grow per reconnect: of a hundred connections lost, none is kept', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const service = new TestService();
+  const made: WeakRef<object>[] = [];
+  let end: InMemoryTransport | undefined;
+  const { client, clock } = bench({
+    connectors: ({ protocol }) => [
+      sdkConnector('memory', protocol, () => {
+        const [clientEnd, serverEnd] = InMemoryTransport.createLinkedPair();
+        made.push(new WeakRef(clientEnd));
+        serveChannel(service, serverEnd, { principal: testPrincipal(), transport: 'memory' });
+        end = serverEnd;
+        return clientEnd;
+      }),
+    ],
+  });
+  await client.subscribe('test://a', () => {});
+  for (let round = 0; round < 100; round += 1) {
+    await client.callTool('look');
+    await clock.advance(60_000);
+    await end?.close();
+    await settle();
+  }
+  await client.callTool('look');
+  expect(made.length).toBe(101);
+  await vi.waitFor(async () => {
+    await settle();
+    collect();
+    expect(made.filter((each) => each.deref() !== undefined).length).toBeLessThanOrEqual(2);
+  }, 20_000);
+  expect(clock.pendingTimers).toBeLessThanOrEqual(2);
+  await client.close();
+  await settle();
 });

@@ -121,7 +121,7 @@ describe.each(TRANSPORTS)('over %s', { timeout: 30_000 }, (_name, config) => {
     expect(authorizationServer.granted).toEqual(['authorization_code']);
   });
 
-  it('a refused token is refreshed once for however many requests, without the user', async () => {
+  it('there is no refresh stampede: a refused token is refreshed once for however many requests, without the user', async () => {
     const client = clientOf(user(), { ...config, maxConcurrentRequests: 50 });
     await client.listTools();
     revokeAll();

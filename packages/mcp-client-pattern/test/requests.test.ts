@@ -69,7 +69,7 @@ describe('the queue', () => {
     expect(client.getMetrics()).toMatchObject({ activeRequests: 0, queuedRequests: 0, successfulRequests: 6 });
   });
 
-  it('refuses what exceeds queueLimit', async () => {
+  it('has no queue that grows without bound: what exceeds queueLimit is refused', async () => {
     const { client, service } = start({ maxConcurrentRequests: 1, queueLimit: 1 });
     await client.connect();
     service.hold.add('pay');

@@ -282,7 +282,7 @@ describe('a server of SDK v1', () => {
     expect(sessions.size, 'sessions left on the server').toBe(0);
   });
 
-  it('gets a new session when it has lost the old one, and any call again', async () => {
+  it('whose session is gone with a 404 is initialised anew, and gets any call again', async () => {
     const { client, sessions } = await startV1();
     await client.callTool('shout', { text: 'hi' });
     for (const transport of sessions.values()) await transport.close();
