@@ -4,11 +4,14 @@ import type { NodeOutcome } from './cluster-node.js';
 import type { Deadline } from './deadline.js';
 import type { RouteOptions } from './router.js';
 import { TransportFailure } from './upstream/upstream.js';
+import type { SessionRoute } from './upstream-sessions.js';
 
 /** One call on its way through the cluster. */
 export interface Call {
   readonly request: RpcRequest;
   readonly options: RouteOptions;
+  /** Of a caller whose session is one of its own at the node. */
+  readonly session?: SessionRoute | undefined;
   /** What the balancer may know of it. */
   readonly info: PickInfo;
   /** Ids of the nodes it was sent to. */

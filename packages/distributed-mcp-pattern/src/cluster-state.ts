@@ -3,9 +3,12 @@ import { createStateStore } from '@mcp-blocks/shared-state';
 
 /** Where a cluster keeps what its processes share. */
 export interface StateManagementConfig {
-  /** `memory`: this process only; `sqlite`: this machine; `redis`, `redis-cluster`: any number of machines. Default: `memory`. */
-  readonly provider?: 'memory' | 'sqlite' | 'redis' | 'redis-cluster';
-  /** One path for `sqlite`, one URL for `redis`, URLs of nodes to begin with for `redis-cluster`, none for `memory`. */
+  /** `memory`: this process only; `sqlite`: this machine; the others: any number of machines. Default: `memory`. */
+  readonly provider?: 'memory' | 'sqlite' | 'redis' | 'redis-cluster' | 'hazelcast';
+  /**
+   * One path for `sqlite`, one URL for `redis`, URLs of nodes to begin with for `redis-cluster` and `hazelcast`, none for
+   * `memory`.
+   */
   readonly endpoints?: readonly string[];
   /** For `redis`, URLs of the Sentinels that know the server; the endpoint's host is then the name they know it by. */
   readonly sentinels?: readonly string[];
@@ -40,6 +43,20 @@ export class ClusterState {
 
   async setSession(sessionId: string, session: JsonValue): Promise<void> {
     await (await this.#opened()).set(`${this.#prefix}:session:${sessionId}`, session, { ttlMs: this.#config.sessionTtl });
+  }
+
+  async getUpstreamSession(key: string): Promise<JsonValue | undefined> {
+    return (await this.#opened()).get(`${this.#prefix}:upstream:${key}`);
+  }
+
+  async setUpstreamSession(key: string, session: JsonValue): Promise<void> {
+    await (await this.#opened()).set(`${this.#prefix}:upstream:${key}`, session, { ttlMs: this.#config.sessionTtl });
+  }
+
+  /** Resolves with whether `from` was still there. */
+  async replaceUpstreamSession(key: string, from: JsonValue, to: JsonValue): Promise<boolean> {
+    const options = { ttlMs: this.#config.sessionTtl };
+    return (await this.#opened()).compareAndSet(`${this.#prefix}:upstream:${key}`, from, to, options);
   }
 
   async getSharedData(key: string): Promise<JsonValue | undefined> {

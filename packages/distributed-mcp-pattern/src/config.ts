@@ -16,6 +16,12 @@ export interface DistributedMCPConfig extends BalancingConfig, ResilienceConfig 
   readonly discoveryConfig: DiscoveryConfig;
   /** What the cluster's processes share: sessions, data, locks. Default: `{ provider: 'memory' }`. */
   readonly stateManagementConfig?: StateManagementConfig;
+  /**
+   * The sessions of legacy callers at legacy nodes over HTTP. `shared` (default): callers with the same rights share
+   * one at each node. `own`: each has one of its own, at one node, kept in the cluster's state for `sessionTtl`; with
+   * a shared one it goes on through a restarted gateway and through several.
+   */
+  readonly upstreamSessions?: 'shared' | 'own';
   /** The cluster's own credentials for a node. Default: none are presented. */
   readonly credentials?: CredentialsProvider;
   /** For a whole call, attempts on other nodes included; 1 or more. Default: 60,000. */
@@ -32,8 +38,8 @@ export interface DistributedMCPConfig extends BalancingConfig, ResilienceConfig 
 /** The configuration with every default in place. */
 export type ResolvedConfig = ReturnType<typeof resolveConfig>;
 
-const provider = z.enum(['memory', 'sqlite', 'redis', 'redis-cluster'], {
-  error: ({ input }) => `expected memory, sqlite, redis or redis-cluster, got ${JSON.stringify(input)}`,
+const provider = z.enum(['memory', 'sqlite', 'redis', 'redis-cluster', 'hazelcast'], {
+  error: ({ input }) => `expected memory, sqlite, redis, redis-cluster or hazelcast, got ${JSON.stringify(input)}`,
 });
 
 const configSchema = z.strictObject({
@@ -56,6 +62,9 @@ const configSchema = z.strictObject({
       'give either store or provider and endpoints',
     )
     .prefault({}),
+  upstreamSessions: z
+    .enum(['shared', 'own'], { error: ({ input }) => `expected shared or own, got ${JSON.stringify(input)}` })
+    .default('shared'),
   credentials: callable<CredentialsProvider>().optional(),
   requestTimeout: positive(60_000),
   connectionIdleTimeout: positive(60_000),

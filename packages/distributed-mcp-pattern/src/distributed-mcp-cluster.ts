@@ -26,6 +26,7 @@ import { NodeSet } from './node-set.js';
 import { type EjectionChange, OutlierDetector } from './resilience/outlier-detector.js';
 import { type RouteOptions, Router } from './router.js';
 import { connectWithSdk } from './upstream/sdk-connector.js';
+import { UpstreamSessions } from './upstream-sessions.js';
 
 const METRICS_EVENT_MS = 1_000;
 
@@ -78,6 +79,7 @@ export class DistributedMCPCluster {
       requestTimeoutMs: requestTimeout,
       retry,
       hedgeDelayMs: this.#config.hedgingConfig?.delay,
+      sessions: sessionsOf(this.#config, this.#state, clock),
       retryAfterMs: () => this.#retryAfterMs(),
     });
   }
@@ -254,6 +256,10 @@ export class DistributedMCPCluster {
     const { enabled, interval } = this.#config.healthCheck;
     return Math.min(...probes, enabled ? interval : Number.POSITIVE_INFINITY, this.#config.circuitBreaker.resetTimeout);
   }
+}
+
+function sessionsOf({ upstreamSessions, stateManagementConfig }: ResolvedConfig, state: ClusterState, clock: Clock) {
+  return upstreamSessions === 'own' ? new UpstreamSessions(state, clock, stateManagementConfig.sessionTtl) : undefined;
 }
 
 function balancerOf({ loadBalancingStrategy, stickyConfig, localityConfig, routingRules }: ResolvedConfig, random: Random) {

@@ -51,5 +51,6 @@ export {
   TransportFailure,
   type Upstream,
   type UpstreamRequest,
+  type UpstreamSession,
   type UpstreamWatch,
 } from './upstream/upstream.js';

@@ -123,7 +123,7 @@ export class NodeSender {
     const teller = kind === 'hedge' || kind === 'lookup' ? undefined : context;
     const ask = teller === undefined ? undefined : questionsTo(teller, pauses);
     const questions = ask === undefined ? undefined : askable(teller?.clientCapabilities);
-    return node.pool.use({ principal, questions }, signal, (upstream) =>
+    return node.pool.use({ principal, questions, session: call.session?.at(node.id) }, signal, (upstream) =>
       upstream.request({
         method: request.method,
         params: request.params,

@@ -8,6 +8,7 @@ import type { NodeSet } from './node-set.js';
 import { RetryBudget } from './resilience/retry-budget.js';
 import { ToolCatalog } from './tool-catalog.js';
 import { TransportFailure } from './upstream/upstream.js';
+import type { UpstreamSessions } from './upstream-sessions.js';
 
 /** How one call is sent. */
 export interface RouteOptions {
@@ -46,6 +47,8 @@ export interface RouterOptions {
   };
   /** How long the first node has before a second is asked too. Absent: as long as it takes. */
   readonly hedgeDelayMs: number | undefined;
+  /** Absent: callers with the same rights share sessions at legacy nodes. */
+  readonly sessions: UpstreamSessions | undefined;
   /** When a caller without a node is told to come back. */
   readonly retryAfterMs: () => number;
 }
@@ -78,9 +81,11 @@ export class Router {
     let succeeded = false;
     try {
       const info = pickInfoOf(request, callerOf(options), options.sessionId ?? options.context?.sessionId);
+      const session = await this.#options.sessions?.of(options.context);
       const result = await this.#attempt({
         request,
-        options,
+        options: session?.node === undefined ? options : { preferredNode: session.node, ...options },
+        session,
         info,
         tried: new Set(),
         signal: AbortSignal.any(signals),

@@ -50,6 +50,12 @@ export class CompleteStreamTransport implements Transport {
     clearTimeout(timer);
   }
 
+  /** Opens the stream of what belongs to no request; over a session's handshake the SDK does it. */
+  async openStream(): Promise<void> {
+    // A node may have none, or another connection may hold it.
+    await this.#inner.resumeStream(undefined as unknown as string).catch(() => {});
+  }
+
   close(): Promise<void> {
     return this.#inner.close();
   }

@@ -10,7 +10,8 @@ import {
 } from '@mcp-blocks/core';
 import { abortable } from '../abortable.js';
 import { identityKey } from './identity.js';
-import { type Connect, TransportFailure, type Upstream } from './upstream.js';
+import { SessionLost } from './sdk-failure.js';
+import { type Connect, TransportFailure, type Upstream, type UpstreamSession } from './upstream.js';
 
 /** What the cluster presents to a node. */
 export interface NodeCredentials {
@@ -46,19 +47,34 @@ export interface ConnectionPoolOptions {
   readonly clock: Clock;
 }
 
+/** The session of a caller that is to go on in one of its own at the node. */
+export interface PoolSession {
+  readonly key: string;
+  /** The one it is in there, as far as is known. */
+  readonly found: UpstreamSession | undefined;
+  /** Goes on with the session at the node, unless it is the one that was lost, or makes a new one. */
+  open(lost: string | undefined, connect: (session: UpstreamSession | 'new') => Promise<Upstream>, signal: AbortSignal): Promise<Upstream>;
+}
+
 /** For whom a connection is used. */
 export interface PoolUser {
   readonly principal: Principal | undefined;
   /** What the caller can be asked for, in the words of the legacy handshake. Absent: nothing. */
   readonly questions?: JsonObject | undefined;
+  /** Absent: it shares connections, and their sessions, with others like it. */
+  readonly session?: PoolSession | undefined;
 }
 
 interface Entry {
   readonly upstream: Promise<Upstream>;
   opened?: Upstream;
+  /** The session it was opened in; the connection forgets it when it is closed. */
+  session?: UpstreamSession | undefined;
   expiresAt: number;
   users: number;
   retired: boolean;
+  /** Whether the session at the node is not the connection's to end. */
+  readonly leaves: boolean;
   cancelIdle?: CancelTimer;
 }
 
@@ -75,6 +91,8 @@ export class ConnectionPool {
   readonly #entries = new Map<string, Entry>();
   readonly #closing = new Set<Promise<void>>();
   readonly #abort = new AbortController();
+  /** Known after the first connection that asked for a session. */
+  #hasSessions = true;
 
   constructor(options: ConnectionPoolOptions) {
     this.#options = options;
@@ -89,6 +107,7 @@ export class ConnectionPool {
    * node does not accept the credentials of a connection kept from before, `use` runs again on a new one.
    */
   async use<T>(user: PoolUser, signal: AbortSignal, use: (upstream: Upstream) => Promise<T>): Promise<T> {
+    if (user.session !== undefined && this.#hasSessions) return this.#useSession(user, user.session, signal, use);
     const base = this.#keyOf(user);
     for (let place = 0; ; place += 1) {
       const key = place === 0 ? base : `${base} ${place}`;
@@ -100,10 +119,36 @@ export class ConnectionPool {
       try {
         return await this.#useEntry(key, entry, signal, use);
       } catch (error) {
-        if (kept === undefined || !isRefusal(error) || this.#options.credentials === undefined) throw error;
-        return this.#useEntry(key, this.#live(key) ?? this.#open(key, user, true), signal, use);
+        if (kept === undefined || !this.#mayHelp(error)) throw error;
+        return this.#useEntry(key, this.#live(key) ?? this.#open(key, user, isRefusal(error)), signal, use);
       }
     }
+  }
+
+  /** All calls of a session use one connection, whatever they may ask: the session is one. */
+  async #useSession<T>(user: PoolUser, session: PoolSession, signal: AbortSignal, use: (upstream: Upstream) => Promise<T>): Promise<T> {
+    const key = `${this.#keyOf({ principal: user.principal })} session ${session.key}`;
+    const known = this.#live(key);
+    const opened = known?.session;
+    // Another process has moved it.
+    if (known !== undefined && opened !== undefined && session.found !== undefined && opened.id !== session.found.id) {
+      this.#retire(key, known);
+      if (known.users === 0) this.#end(known);
+    }
+    const kept = this.#live(key);
+    const entry = kept ?? this.#open(key, user);
+    try {
+      return await this.#useEntry(key, entry, signal, use);
+    } catch (error) {
+      const lost = error instanceof SessionLost ? entry.session?.id : undefined;
+      if (lost === undefined && (kept === undefined || !this.#mayHelp(error))) throw error;
+      return this.#useEntry(key, this.#live(key) ?? this.#open(key, user, isRefusal(error), lost), signal, use);
+    }
+  }
+
+  /** Whether a new connection may do what one kept from before could not. */
+  #mayHelp(error: unknown): boolean {
+    return error instanceof SessionLost || (isRefusal(error) && this.#options.credentials !== undefined);
   }
 
   /** Closes every connection, those in use included. */
@@ -137,7 +182,8 @@ export class ConnectionPool {
       // One caller's leaving must not cancel the connecting that others wait for too.
       return await use(await abortable(entry.upstream, signal));
     } catch (error) {
-      if (error instanceof TransportFailure && (error.delivery === 'unknown' || isRefusal(error))) this.#retire(key, entry);
+      if (error instanceof TransportFailure && (error.delivery === 'unknown' || isRefusal(error) || error instanceof SessionLost))
+        this.#retire(key, entry);
       throw error;
     } finally {
       entry.users -= 1;
@@ -154,15 +200,21 @@ export class ConnectionPool {
     return undefined;
   }
 
-  #open(key: string, { principal, questions }: PoolUser, refused = false): Entry {
+  #open(key: string, { principal, questions, session }: PoolUser, refused = false, lost?: string): Entry {
+    const own = this.#hasSessions ? session : undefined;
     const { node, connect, credentials } = this.#options;
     const open = async (): Promise<Upstream> => {
-      const own = await mint(credentials, node(), principal, refused);
-      if (own !== undefined) {
-        entry.expiresAt = Math.min(own.expiresAt ?? Number.POSITIVE_INFINITY, principal?.expiresAt ?? Number.POSITIVE_INFINITY);
+      const minted = await mint(credentials, node(), principal, refused);
+      if (minted !== undefined) {
+        entry.expiresAt = Math.min(minted.expiresAt ?? Number.POSITIVE_INFINITY, principal?.expiresAt ?? Number.POSITIVE_INFINITY);
       }
       const clientCapabilities = questions === undefined ? {} : { clientCapabilities: questions };
-      return connect(node(), { headers: own?.headers ?? {}, ...clientCapabilities, signal: this.#abort.signal });
+      const { signal } = this.#abort;
+      const options = { headers: minted?.headers ?? {}, ...clientCapabilities, signal };
+      if (own === undefined) return connect(node(), options);
+      const upstream = await own.open(lost, (resumed) => connect(node(), { ...options, session: resumed }), signal);
+      if (upstream.session === undefined) this.#hasSessions = false;
+      return upstream;
     };
     const entry: Entry = {
       // A turn later, when the entry it writes to exists.
@@ -170,10 +222,14 @@ export class ConnectionPool {
       expiresAt: Number.POSITIVE_INFINITY,
       users: 0,
       retired: false,
+      leaves: own !== undefined,
     };
     this.#entries.set(key, entry);
     entry.upstream.then(
-      (upstream) => (entry.opened = upstream),
+      (upstream) => {
+        entry.opened = upstream;
+        entry.session = upstream.session;
+      },
       () => this.#retire(key, entry),
     );
     return entry;
@@ -208,7 +264,7 @@ export class ConnectionPool {
 
   #end(entry: Entry): void {
     const closing = entry.upstream
-      .then((upstream) => upstream.close())
+      .then((upstream) => (entry.leaves && upstream.leave !== undefined ? upstream.leave() : upstream.close()))
       // It never opened, or is broken already.
       .catch(() => {})
       .finally(() => this.#closing.delete(closing));

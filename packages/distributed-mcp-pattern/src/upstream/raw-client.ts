@@ -11,8 +11,8 @@ const anyResult = z.looseObject({});
 /** The SDK's client with results left as they came, so that a field it does not know is not lost on the way. */
 export class RawClient extends Client {
   /** @param capabilities - what a legacy node is told of its callers; a modern one is told with each request. */
-  constructor(capabilities: JsonObject) {
-    super(CLIENT_INFO, { capabilities: capabilities as never, versionNegotiation: { mode: 'auto' } });
+  constructor(capabilities: JsonObject, mode: 'auto' | 'legacy' = 'auto') {
+    super(CLIENT_INFO, { capabilities: capabilities as never, versionNegotiation: { mode } });
     // Failures are reported by the request they belong to.
     this.onerror = () => {};
   }

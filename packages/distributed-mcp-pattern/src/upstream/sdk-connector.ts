@@ -8,6 +8,7 @@ import { CompleteStreamTransport } from './complete-stream-transport.js';
 import { RawClient } from './raw-client.js';
 import { fromSdkError } from './sdk-failure.js';
 import { SdkUpstream } from './sdk-upstream.js';
+import { SessionTransport } from './session-transport.js';
 import type { Connect, ConnectOptions, Upstream } from './upstream.js';
 
 /** Options of {@link sdkConnector}. */
@@ -36,8 +37,9 @@ export function sdkConnector({ maxResponseBytes = 16 * 1024 * 1024, webSocket = 
 export const connectWithSdk: Connect = sdkConnector();
 
 /** Connects an SDK client over a fresh transport, which is closed when that fails. */
-export async function connectOver(transport: Transport, { clientCapabilities = {}, signal }: ConnectOptions): Promise<Upstream> {
-  const client = new RawClient(clientCapabilities);
+export async function connectOver(transport: Transport, { clientCapabilities = {}, session, signal }: ConnectOptions): Promise<Upstream> {
+  // Who goes on with a session knows the era.
+  const client = new RawClient(clientCapabilities, typeof session === 'object' ? 'legacy' : 'auto');
   const upstream = new SdkUpstream(client);
   try {
     signal.throwIfAborted();
@@ -55,7 +57,7 @@ export async function connectOver(transport: Transport, { clientCapabilities = {
 
 function transportTo(
   node: ServiceNode,
-  { headers }: ConnectOptions,
+  { headers, session }: ConnectOptions,
   fetch: typeof globalThis.fetch,
   webSocket: WebSocketClientOptions,
 ): Transport {
@@ -63,5 +65,8 @@ function transportTo(
     return new WebSocketClientTransport(node.url, { ...webSocket, headers: { ...webSocket.headers, ...headers } });
   }
   const requestInit = { headers: { ...headers } };
-  return new CompleteStreamTransport(new StreamableHTTPClientTransport(new URL(node.url), { requestInit, fetch }));
+  const resumed = typeof session === 'object' ? session : undefined;
+  const sessionId = resumed === undefined ? {} : { sessionId: resumed.id };
+  const http = new CompleteStreamTransport(new StreamableHTTPClientTransport(new URL(node.url), { requestInit, fetch, ...sessionId }));
+  return session === undefined ? http : new SessionTransport(http, resumed);
 }

@@ -18,10 +18,12 @@ const NOT_SENT = new Set([
 
 /**
  * Sorts what the SDK's client throws: an answer of the node becomes the `RpcError` it stands for,
- * everything else a {@link TransportFailure}. `phase` tells whether a request was under way.
+ * everything else a {@link TransportFailure}. `phase` tells whether a request was under way, `hasSession`
+ * whether in a legacy session.
  */
-export function fromSdkError(error: unknown, phase: 'connecting' | 'requesting'): RpcError | TransportFailure {
+export function fromSdkError(error: unknown, phase: 'connecting' | 'requesting', hasSession = false): RpcError | TransportFailure {
   if (error instanceof TransportFailure) return error;
+  if (hasSession && error instanceof SdkHttpError && isUnknownSession(error)) return new SessionLost(error);
   if (error instanceof ProtocolError) {
     return orRefusal(fromWireError({ code: error.code, message: error.message, data: error.data }));
   }
@@ -69,6 +71,21 @@ function orRefusal(answer: RpcError): RpcError | TransportFailure {
     status: 401,
     cause: answer,
   });
+}
+
+/** The node does not know the session any more (2025-11-25, "Session Management"): it was restarted, or has let it go. */
+export class SessionLost extends TransportFailure {
+  constructor(cause: unknown) {
+    super('The node does not know the session any more', { delivery: 'not-sent', blamesNode: false, status: 404, cause });
+  }
+}
+
+/** 404 by the specification; many servers say 400 with an error that belongs to no request. */
+function isUnknownSession(error: SdkHttpError): boolean {
+  const status = statusOf(error);
+  if (status === 404) return true;
+  const { text } = error.data as { text?: unknown };
+  return status === 400 && typeof text === 'string' && /"id":\s*null/.test(text) && /session/i.test(text);
 }
 
 function statusOf(error: unknown): number | undefined {

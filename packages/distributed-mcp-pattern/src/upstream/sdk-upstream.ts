@@ -5,7 +5,8 @@ import { CompleteStreamTransport } from './complete-stream-transport.js';
 import type { RawClient } from './raw-client.js';
 import { fromSdkError } from './sdk-failure.js';
 import { SdkWatches } from './sdk-watches.js';
-import { TransportFailure, type Upstream, type UpstreamRequest, type UpstreamWatch } from './upstream.js';
+import { SessionTransport } from './session-transport.js';
+import { TransportFailure, type Upstream, type UpstreamRequest, type UpstreamSession, type UpstreamWatch } from './upstream.js';
 
 /** Deadlines are the cluster's; the SDK's own timer is put out of the way. */
 const NO_SDK_TIMEOUT_MS = 2_147_483_647;
@@ -42,6 +43,11 @@ export class SdkUpstream implements Upstream {
     return this.#closed;
   }
 
+  get session(): UpstreamSession | undefined {
+    const { transport } = this.#client;
+    return transport instanceof SessionTransport ? transport.session : undefined;
+  }
+
   /** Many legacy servers ask beside the stream of the call, where nothing names it. */
   get onePerCall(): boolean {
     return !this.#isModern;
@@ -56,7 +62,7 @@ export class SdkUpstream implements Upstream {
       return withoutServerInfo(result);
     } catch (error) {
       if (request.signal.aborted) throw request.signal.reason;
-      throw error instanceof RpcError ? error : fromSdkError(error, 'requesting');
+      throw error instanceof RpcError ? error : fromSdkError(error, 'requesting', this.#client.transport?.sessionId !== undefined);
     }
   }
 
@@ -81,7 +87,12 @@ export class SdkUpstream implements Upstream {
   async close(): Promise<void> {
     this.#closed = true;
     const { transport } = this.#client;
-    if (transport instanceof CompleteStreamTransport) await transport.terminateSession();
+    if (transport instanceof CompleteStreamTransport || transport instanceof SessionTransport) await transport.terminateSession();
+    await this.#client.close();
+  }
+
+  async leave(): Promise<void> {
+    this.#closed = true;
     await this.#client.close();
   }
 

@@ -24,6 +24,13 @@ export interface UpstreamRequest {
   readonly inputSchema?: JsonObject;
 }
 
+/** A legacy session at a node, as far as another connection needs it to go on with it. */
+export interface UpstreamSession {
+  readonly id: string;
+  /** The result of the handshake. */
+  readonly initialized: JsonObject;
+}
+
 /** A node's word that it tells of changes. */
 export interface UpstreamWatch {
   /** Resolves when it does not any more. Never rejects. */
@@ -51,9 +58,13 @@ export interface Upstream {
    * caller can be asked has the connection to itself then.
    */
   readonly onePerCall?: boolean;
+  /** The session it is in, where another connection can go on with it. Absent: there is none. */
+  readonly session?: UpstreamSession | undefined;
   /** True once the connection cannot carry requests any more. */
   readonly closed: boolean;
   close(): Promise<void>;
+  /** Closes the connection and leaves its session to others. Default: `close`. */
+  leave?(): Promise<void>;
 }
 
 /** How a connection is opened. */
@@ -62,6 +73,8 @@ export interface ConnectOptions {
   readonly headers: Readonly<Record<string, string>>;
   /** What the callers it is for can be asked for; a legacy node is told once, when it is connected to. */
   readonly clientCapabilities?: JsonObject;
+  /** A legacy session that is to outlive the connection: a new one, or one to go on with. Absent: it need not. */
+  readonly session?: UpstreamSession | 'new';
   readonly signal: AbortSignal;
 }
 
