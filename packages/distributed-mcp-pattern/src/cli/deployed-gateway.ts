@@ -93,16 +93,19 @@ export class DeployedGateway {
   static async make(options: DeployedGatewayOptions): Promise<DeployedGateway> {
     const { file, log, clock } = options;
     const { audit, state } = file;
-    // What is cheap to find wrong comes first.
-    await DeployedGateway.check(options);
     const onError = (error: Error) => log.repeated('the audit trail cannot be written', {}, { error: errorText(error) });
-    const trail = audit && at('audit', () => new FileAuditSink({ path: audit.path, ...rotationOf(audit), onError, clock }));
+    const opened: { close(): Promise<void> }[] = [];
+    const own = <T extends { close(): Promise<void> } | undefined>(part: T): T => {
+      if (part !== undefined) opened.push(part);
+      return part;
+    };
     try {
-      const store = state && (await createStateStore({ provider: state.provider, endpoints: [state.endpoint] }));
-      const edition = await Edition.make(file, { audit: trail, log, clock });
+      const trail = own(audit && at('audit', () => new FileAuditSink({ path: audit.path, ...rotationOf(audit), onError, clock })));
+      const store = own(state && (await createStateStore(state)));
+      const edition = own(await Edition.make(file, { audit: trail, state: store, log, clock }));
       return new DeployedGateway(edition, { audit: trail, state: store }, await listenerOf(file, store), options);
     } catch (error) {
-      await trail?.close();
+      for (const part of opened.reverse()) await part.close();
       throw error;
     }
   }
@@ -117,7 +120,7 @@ export class DeployedGateway {
     const { insurance: _insurance, ...limits } = rateLimits ?? { limits: [] };
     const edition = await Edition.make(
       { ...alone, ...(rateLimits === undefined ? {} : { rateLimits: limits }) },
-      { audit: undefined, log, clock },
+      { audit: undefined, state: undefined, log, clock },
     );
     try {
       new DeployedGateway(edition, { audit: undefined, state: undefined }, await listenerOf(file, undefined), options);
@@ -150,7 +153,7 @@ export class DeployedGateway {
   async reload(next: GatewayFile): Promise<EditionChanges & { readonly ignored: readonly string[] }> {
     const before = this.#edition;
     const { file, ignored } = keepFixedOptions(before.file, next);
-    const edition = await Edition.make(file, { audit: this.#resources.audit, log: this.#log, clock: this.#clock }, before);
+    const edition = await Edition.make(file, { ...this.#resources, log: this.#log, clock: this.#clock }, before);
     await edition.start(START_WAIT_MS);
     if (this.#closed !== undefined) {
       await edition.close();

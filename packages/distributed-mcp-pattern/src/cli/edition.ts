@@ -1,4 +1,4 @@
-import { type Clock, ConfigurationError, canonicalJson, type JsonValue } from '@mcp-blocks/core';
+import { type Clock, ConfigurationError, canonicalJson, type JsonValue, type StateStore } from '@mcp-blocks/core';
 import type { RateLimitedRPC } from '@mcp-blocks/rate-limited-rpc';
 import { type Callers, callersOf } from './authentication.js';
 import type { GatewayFile } from './config/schema.js';
@@ -11,6 +11,8 @@ import { RunningService } from './running-service.js';
 export interface EditionParts extends RateLimiterParts {
   readonly log: Log;
   readonly clock: Clock;
+  /** What the clusters share with those of other processes. */
+  readonly state: StateStore | undefined;
 }
 
 /** What has changed from one edition to the next. */

@@ -19,9 +19,11 @@ export interface RateLimiterParts {
 
 /** Where limits are counted. @throws ConfigurationError naming the option of the file. */
 export function limitStoreOf({ rateLimits, state }: LimitEntries): 'memory' | 'redis' {
-  const store = rateLimits?.store ?? (state?.provider === 'redis' ? 'redis' : 'memory');
-  if (store === 'redis' && state?.provider !== 'redis') {
-    throw new ConfigurationError('rateLimits.store', 'redis needs state.provider redis, whose endpoint it uses');
+  // The limiter finds its server itself, and knows no Sentinels.
+  const isOneRedis = state?.provider === 'redis' && state.sentinels === undefined;
+  const store = rateLimits?.store ?? (isOneRedis ? 'redis' : 'memory');
+  if (store === 'redis' && !isOneRedis) {
+    throw new ConfigurationError('rateLimits.store', 'redis needs state.provider redis without sentinels, whose endpoint it uses');
   }
   if (store === 'memory' && rateLimits?.insurance !== undefined) {
     throw new ConfigurationError('rateLimits.insurance', 'has an effect only with store redis');
@@ -41,7 +43,9 @@ export async function rateLimiterOf(
   if (store === 'redis') {
     const { redisLimits } = await import('@mcp-blocks/rate-limited-rpc/redis');
     const onError = (error: Error) => log.repeated('the store of the rate limits has a problem', {}, { error: errorText(error) });
-    shared = at('state', () => redisLimits({ url: state?.endpoint as string, onError, ...(insurance === undefined ? {} : { insurance }) }));
+    shared = at('state', () =>
+      redisLimits({ url: state?.endpoints[0] as string, onError, ...(insurance === undefined ? {} : { insurance }) }),
+    );
   }
   const limiter = at('rateLimits', () => {
     return new RateLimitedRPC({

@@ -1,4 +1,4 @@
-import { type Clock, type JsonObject, type RpcResult, type ServiceEvent, sleep } from '@mcp-blocks/core';
+import { type Clock, type JsonObject, type RpcResult, type ServiceEvent, type StateStore, sleep } from '@mcp-blocks/core';
 import type { ChangeWatch, WatchOptions } from '../changes/change-feeds.js';
 import type { DistributedMCPConfig } from '../config.js';
 import type { DiscoveryConfig } from '../discovery/config.js';
@@ -16,6 +16,14 @@ import { upstreamCredentials } from './upstream-credentials.js';
 const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 30_000;
 
+/** What a {@link RunningService} works with. */
+export interface RunningServiceParts {
+  readonly log: Log;
+  readonly clock: Clock;
+  /** What its cluster shares with those of other processes. */
+  readonly state: StateStore | undefined;
+}
+
 /** One service of the file, with its cluster: it starts however often that takes, and is closed when its last call has ended. */
 export class RunningService implements GatewaySource {
   readonly #name: string;
@@ -26,11 +34,11 @@ export class RunningService implements GatewaySource {
   #started: Promise<void> | undefined;
 
   /** @throws ConfigurationError naming the option of the file. */
-  constructor(name: string, entry: ServiceEntry, { log, clock }: { readonly log: Log; readonly clock: Clock }) {
+  constructor(name: string, entry: ServiceEntry, { log, clock, state }: RunningServiceParts) {
     this.#name = name;
     this.#log = log;
     this.#clock = clock;
-    const cluster = clusterOf(name, entry, clock);
+    const cluster = clusterOf(name, entry, clock, state);
     this.#cluster = new InUse(cluster, () => cluster.close());
     this.#follow(cluster);
   }
@@ -91,7 +99,7 @@ export class RunningService implements GatewaySource {
   }
 }
 
-function clusterOf(name: string, entry: ServiceEntry, clock: Clock): DistributedMCPCluster {
+function clusterOf(name: string, entry: ServiceEntry, clock: Clock, state: StateStore | undefined): DistributedMCPCluster {
   const path = `services.${name}`;
   const { urls, stdio, discoveryMethod = 'static', discoveryConfig, credentials, connection, ...rest } = entry;
   if (stdio !== undefined) return at(`${path}.stdio`, () => stdioService({ name, clock, ...stdio }));
@@ -101,6 +109,7 @@ function clusterOf(name: string, entry: ServiceEntry, clock: Clock): Distributed
     clusterName: name,
     discoveryMethod,
     discoveryConfig: { serviceName: name, ...discoveryConfig, ...(urls === undefined ? {} : { endpoints: urls }) } as DiscoveryConfig,
+    ...(state === undefined ? {} : { stateManagementConfig: { store: state } }),
     clock,
   };
   return at(path, () => {

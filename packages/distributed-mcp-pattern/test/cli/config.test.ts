@@ -74,7 +74,7 @@ describe('a configuration that is in order', () => {
       'limits on Redis',
       {
         ...base,
-        state: { provider: 'redis', endpoint: 'redis://127.0.0.1:1' },
+        state: { provider: 'redis', endpoints: ['redis://127.0.0.1:1'] },
         rateLimits: { limits: [{ by: 'ip', concurrent: 3 }], insurance: { processes: 2 } },
       },
     ],
@@ -150,8 +150,8 @@ describe('a configuration that is refused', () => {
     [{ ...base, servcies: {} }, 'servcies: is not an option here; did you mean services?'],
     [{ ...base, listen: { prot: 1, port: 0 } }, 'listen.prot: is not an option here; did you mean port?'],
     [
-      { ...base, state: { provider: 'redis', endpoint: 'redis://a', zzzzz: 1 } },
-      'state.zzzzz: is not an option here; there are provider, endpoint',
+      { ...base, state: { provider: 'redis', endpoints: ['redis://a'], zzzzz: 1 } },
+      'state.zzzzz: is not an option here; there are provider, endpoints, sentinels',
     ],
     [{ ...base, listen: { port: '8080' } }, 'listen.port: expected a whole number, found "8080"'],
     [{ ...base, listen: { port: 70_000 } }, 'listen.port: expected at most 65535, found 70000'],
@@ -225,9 +225,17 @@ describe('a configuration that is refused', () => {
     ],
     [
       { ...base, rateLimits: { limits: [{ by: 'ip', concurrent: 1 }], store: 'redis' } },
-      'rateLimits.store: redis needs state.provider redis, whose endpoint it uses',
+      'rateLimits.store: redis needs state.provider redis without sentinels, whose endpoint it uses',
     ],
-    [{ ...base, state: { provider: 'redis', endpoint: `http://${SECRET}@x` } }, 'state.endpoint: expected redis://… or rediss://…'],
+    [
+      { ...base, state: { provider: 'redis', endpoints: [`http://${SECRET}@x`] } },
+      'state.endpoints: expected one redis:// or rediss:// URL',
+    ],
+    [{ ...base, state: { provider: 'sqlite', endpoints: ['a', 'b'] } }, 'state.endpoints: expected one path'],
+    [
+      { ...base, state: { provider: 'redis-cluster', endpoints: ['redis://a'], sentinels: ['redis://b'] } },
+      'state.sentinels: has an effect only with provider redis',
+    ],
     [{ ...base, openCalls: { max: 0 } }, 'openCalls.max: expected a whole number from 1, got 0'],
   ])('%j', async (config, problems) => {
     expect(await check(config)).toEqual({

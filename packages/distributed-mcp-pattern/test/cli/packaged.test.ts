@@ -37,7 +37,7 @@ it('serves as it is published, with nothing installed but what it depends on', {
       listen: { port: 0, webSocket: {}, metrics: {} },
       authentication: { allowAnonymous: true },
       audit: { path: 'audit.jsonl' },
-      state: { provider: 'redis', endpoint: { env: 'MCP_BLOCKS_REDIS_URL' } },
+      state: { provider: 'redis', endpoints: [{ env: 'MCP_BLOCKS_REDIS_URL' }] },
       rateLimits: { limits: [{ by: 'ip', concurrent: 10 }] },
       services: { none: { urls: ['http://127.0.0.1:9/mcp'] } },
     }),

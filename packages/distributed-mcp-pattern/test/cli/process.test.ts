@@ -252,7 +252,7 @@ it('several gateways with one Redis share legacy sessions and limits, and a sess
   const config = {
     ...open,
     name: `shared-${crypto.randomUUID()}`,
-    state: { provider: 'redis', endpoint: { env: 'REDIS' } },
+    state: { provider: 'redis', endpoints: [{ env: 'REDIS' }] },
     rateLimits: { limits: [{ by: 'method', methods: ['tools/call'], requests: 2, windowMs: 3_600_000, name: crypto.randomUUID() }] },
     services: { art: service(node.url) },
   };

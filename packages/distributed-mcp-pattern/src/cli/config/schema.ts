@@ -45,20 +45,42 @@ export function gatewaySchema(resolve: Resolve, absolute: (path: string) => stri
       })
       .describe('A hash-chained trail in a file')
       .exactOptional(),
-    state: z
-      .strictObject({ provider: z.enum(['sqlite', 'redis']), endpoint: parts.secret })
-      .refine(({ provider, endpoint }) => provider !== 'redis' || /^rediss?:\/\//.test(endpoint), {
-        path: ['endpoint'],
-        error: 'expected redis://… or rediss://…',
-      })
-      .transform(({ provider, endpoint }) => ({
-        provider,
-        endpoint: provider === 'redis' || endpoint.startsWith('file:') ? endpoint : absolute(endpoint),
-      }))
-      .describe('What outlives this process and is shared with other gateways: legacy sessions, and with Redis the rate limits')
-      .exactOptional(),
+    state: stateSchema(parts, absolute).exactOptional(),
     drainDeadlineMs: whole.describe('For calls in progress when the gateway is told to end; 30000 by default').exactOptional(),
   });
+}
+
+const ENDPOINTS = {
+  sqlite: 'expected one path',
+  redis: 'expected one redis:// or rediss:// URL',
+  'redis-cluster': 'expected redis:// or rediss:// URLs',
+};
+
+function stateSchema({ secret }: SchemaParts, absolute: (path: string) => string) {
+  const isRedis = (endpoint: string) => /^rediss?:\/\//.test(endpoint);
+  return z
+    .strictObject({
+      provider: z.enum(['sqlite', 'redis', 'redis-cluster']),
+      endpoints: z.array(secret).min(1, 'expected at least one'),
+      sentinels: z.array(secret).min(1, 'expected at least one').exactOptional(),
+    })
+    .superRefine(({ provider, endpoints, sentinels }, context) => {
+      const one = provider === 'redis-cluster' || endpoints.length === 1;
+      if (!one || (provider !== 'sqlite' && !endpoints.every(isRedis))) {
+        context.addIssue({ code: 'custom', path: ['endpoints'], message: ENDPOINTS[provider] });
+      }
+      if (sentinels !== undefined && provider !== 'redis') {
+        context.addIssue({ code: 'custom', path: ['sentinels'], message: 'has an effect only with provider redis' });
+      }
+    })
+    .transform(({ provider, endpoints, ...rest }) => ({
+      provider,
+      endpoints: provider === 'sqlite' ? endpoints.map((path) => (path.startsWith('file:') ? path : absolute(path))) : endpoints,
+      ...rest,
+    }))
+    .describe(
+      'What outlives this process and is shared with the other gateways of this configuration: sessions, and with one Redis the rate limits',
+    );
 }
 
 function rateLimitsSchema() {
