@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { clientTables, measureClient } from '../src/client/client-bench.ts';
+import { clientHeadline, clientTables, measureClient } from '../src/client/client-bench.ts';
 
 // How fast anything is depends on the machine: what is looked at is that everything is measured.
 it('measures calls, the cache and the queue of the client', async () => {
@@ -23,7 +23,7 @@ it('measures calls, the cache and the queue of the client', async () => {
 });
 
 it('says what the rows are in relation to', () => {
-  const tables = clientTables({
+  const figures = {
     calls: [
       { way: 'HTTP', bareMicros: 1000, oursMicros: 1100, bareCpuMicros: 500, oursCpuMicros: 550, ratio: 1.1, ratioMin: 1, ratioMax: 1.25 },
     ],
@@ -32,8 +32,12 @@ it('says what the rows are in relation to', () => {
       { waiting: 1000, insertMicros: 2, cancelMicros: 4, popMicros: 8 },
       { waiting: 100_000, insertMicros: 3, cancelMicros: 4, popMicros: 12 },
     ],
-  });
+  };
+  const tables = clientTables(figures);
   expect(tables).toContain('| HTTP | 1000 | 1100 | 10.0 % | 25.0 %–0.0 % | 550 | 500 |');
   expect(tables).toContain('| a list | 2.35 |');
+  expect(clientHeadline(figures)).toBe(
+    'bench: a call costs 10.0 % more over HTTP than with the bare SDK client; an answer from the cache 2.3 µs (a list); with 100000 waiting: insert 3.0, cancel 4.0, pop 12.0 µs',
+  );
   expect(tables).toContain('| 100000 | 3.00 | 4.00 | 12.00 | 1.50, 1.00, 1.50 |');
 });
