@@ -3,6 +3,8 @@ import type { AuditEvent, AuditSink, Clock, JsonObject, RpcContext } from '@mcp-
 /** What happened, beside who and when. */
 export type AuditEntry = Pick<AuditEvent, 'type' | 'outcome' | 'target' | 'reason' | 'durationMs' | 'details'>;
 
+type Writable<T> = { -readonly [Name in keyof T]: T[Name] };
+
 const MAX_TEXT = 256;
 const MAX_KEYS = 32;
 const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/;
@@ -22,18 +24,21 @@ export class AuditLog {
   /** @param context - of the request; absent for what the program does itself. */
   record({ target, reason, ...entry }: AuditEntry, context?: RpcContext): void {
     if (this.#sink === undefined) return;
-    const traceId = TRACEPARENT.exec(context?.trace?.traceparent ?? '')?.[1];
-    const event: AuditEvent = {
+    const event: Writable<AuditEvent> = {
       ...entry,
       time: this.#clock.now(),
       actor: context === undefined || context.principal.authentication === 'anonymous' ? '-' : context.principal.id,
-      ...(target === undefined ? {} : { target: clipped(target) }),
-      ...(reason === undefined ? {} : { reason: clipped(reason) }),
-      ...(traceId === undefined ? {} : { traceId }),
-      ...(context === undefined ? {} : { transport: context.transport }),
-      ...(context?.remoteAddress === undefined ? {} : { remoteAddress: context.remoteAddress }),
-      ...(context?.sessionId === undefined ? {} : { sessionId: context.sessionId }),
     };
+    if (target !== undefined) event.target = clipped(target);
+    if (reason !== undefined) event.reason = clipped(reason);
+    if (context !== undefined) {
+      const { trace, transport, remoteAddress, sessionId } = context;
+      const traceId = trace?.traceparent === undefined ? undefined : TRACEPARENT.exec(trace.traceparent)?.[1];
+      if (traceId !== undefined) event.traceId = traceId;
+      event.transport = transport;
+      if (remoteAddress !== undefined) event.remoteAddress = remoteAddress;
+      if (sessionId !== undefined) event.sessionId = sessionId;
+    }
     try {
       this.#sink.record(event);
     } catch (error) {

@@ -26,8 +26,8 @@ export async function execute(
   run: () => Promise<Outcome>,
 ): Promise<RpcResult> {
   const startedAt = clock.now();
-  const record = (failure: string | undefined, details: JsonObject = {}, refusedAs?: string) => {
-    const all = { ...execution.details, ...details };
+  const record = (failure: string | undefined, details?: JsonObject, refusedAs?: string) => {
+    const all = details === undefined ? execution.details : { ...execution.details, ...details };
     audit.record(
       {
         type: refusedAs ?? execution.type,
@@ -35,18 +35,18 @@ export async function execute(
         outcome: refusedAs !== undefined ? 'denied' : failure === undefined ? 'succeeded' : 'failed',
         durationMs: clock.now() - startedAt,
         ...(failure === undefined ? {} : { reason: failure }),
-        ...(Object.keys(all).length > 0 ? { details: all } : {}),
+        ...(all === undefined ? {} : { details: all }),
       },
       context,
     );
   };
   try {
     const { result, failure } = await untilAborted(context.signal, run);
-    record(failure, result.resultType === 'input_required' ? { resultType: 'input_required' } : {});
+    record(failure, result.resultType === 'input_required' ? { resultType: 'input_required' } : undefined);
     return result;
   } catch (error) {
     const reason = isRpcError(error) ? (error.auditReason ?? error.message) : describe(error);
-    record(reason, {}, error instanceof RefusedCall ? error.auditType : undefined);
+    record(reason, undefined, error instanceof RefusedCall ? error.auditType : undefined);
     throw error;
   }
 }
@@ -61,9 +61,16 @@ function untilAborted<T>(signal: AbortSignal, run: () => Promise<T>): Promise<T>
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(cancellation(signal, 'cancelled; the handler was still at work'));
     signal.addEventListener('abort', onAbort, { once: true });
-    run()
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener('abort', onAbort));
+    run().then(
+      (result) => {
+        signal.removeEventListener('abort', onAbort);
+        resolve(result);
+      },
+      (error: Error) => {
+        signal.removeEventListener('abort', onAbort);
+        reject(error);
+      },
+    );
   });
 }
 

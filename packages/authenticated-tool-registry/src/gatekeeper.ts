@@ -41,12 +41,12 @@ export class Gatekeeper {
   }
 
   /** Whether the caller may use the entry at all: the question of lists, and of calls before their arguments are looked at. */
-  async decide(entry: Guarded, context: RpcContext): Promise<Decision> {
+  decide(entry: Guarded, context: RpcContext): Decision | Promise<Decision> {
     return this.#decide(entry, context, undefined);
   }
 
   /** Whether the caller, who may use the entry at all, may do so with these arguments. */
-  async admit(entry: Guarded, context: RpcContext, args: JsonObject): Promise<Decision> {
+  admit(entry: Guarded, context: RpcContext, args: JsonObject): Decision | Promise<Decision> {
     return this.#decide(entry, context, args);
   }
 
@@ -65,15 +65,15 @@ export class Gatekeeper {
     };
   }
 
-  async #decide(entry: Guarded, context: RpcContext, args: JsonObject | undefined): Promise<Decision> {
+  /** A promise only where somebody else is asked: most calls have nothing to wait for. */
+  #decide(entry: Guarded, context: RpcContext, args: JsonObject | undefined): Decision | Promise<Decision> {
     const byRules = this.#byRules(entry, context, args);
     const { decisionPoint } = this.#parts;
     // A denial that tells of scopes tells that the entry exists, so it takes the decision point's consent too.
     if (decisionPoint === undefined || (!byRules.allowed && byRules.scopes === undefined)) return byRules;
     // Without arguments there is one question, asked already.
     if (args !== undefined && !entry.takesArguments) return byRules;
-    const verdict = await decisionPoint.ask(this.#question(entry, context, args));
-    return verdict.allowed ? byRules : verdict;
+    return decisionPoint.ask(this.#question(entry, context, args)).then((verdict) => (verdict.allowed ? byRules : verdict));
   }
 
   /** {@link decide} as far as it can be told at once: a decision point is not asked. */
@@ -87,7 +87,8 @@ export class Gatekeeper {
   }
 
   #byRules({ access }: Guarded, context: Caller, args: JsonObject | undefined): Decision {
-    const request = { ...this.#subject(context), ...(args === undefined ? {} : { arguments: args }) };
+    const { principal, environment } = this.#subject(context);
+    const request = args === undefined ? { principal, environment } : { principal, environment, arguments: args };
     return (access ?? this.#parts.defaultAccess).decide(request, this.#parts.roles);
   }
 
@@ -96,7 +97,8 @@ export class Gatekeeper {
   }
 
   #subject({ principal, transport, remoteAddress }: Caller) {
-    const environment = { time: this.#parts.clock.now(), transport, ...(remoteAddress === undefined ? {} : { remoteAddress }) };
+    const time = this.#parts.clock.now();
+    const environment = remoteAddress === undefined ? { time, transport } : { time, transport, remoteAddress };
     return { principal, environment };
   }
 }

@@ -7,7 +7,7 @@ import { type ContentBlock, type InputRequiredResult, isInputRequired } from './
 import type { Outcome } from './execution.js';
 import type { HandlerContext } from './handler-context.js';
 import { type Presentation, pick, presented } from './presentation.js';
-import { type CompiledSchema, compileSchema, type Schema, type SchemaOutput } from './schema.js';
+import { type CompiledSchema, compileSchema, type Schema, type SchemaOutput, type Validated } from './schema.js';
 
 /** A prompt, less its function. */
 export interface PromptDefinition<A extends Schema> extends Presentation {
@@ -94,7 +94,7 @@ function listedArguments({ properties, required }: JsonObject): JsonObject[] {
 export interface PromptRun {
   readonly bounds: ArgumentBounds;
   /** Rejects with an `RpcError` when the caller may not get the prompt with these arguments. */
-  readonly admit: (args: JsonObject) => Promise<void>;
+  readonly admit: (args: JsonObject) => void | Promise<void>;
 }
 
 /**
@@ -127,7 +127,7 @@ export async function runPrompt(
   return { result };
 }
 
-async function validateArguments(prompt: PromptEntry, args: JsonObject) {
+function validateArguments(prompt: PromptEntry, args: JsonObject): Validated | Promise<Validated> {
   if (prompt.arguments !== undefined) return prompt.arguments.validate(args);
   const unknown = Object.keys(args);
   return unknown.length === 0

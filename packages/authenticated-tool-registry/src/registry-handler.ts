@@ -10,7 +10,7 @@ import {
   type RpcRequest,
   type RpcResult,
 } from '@mcp-blocks/core';
-import type { Denial } from './access-policy.js';
+import type { Decision, Denial } from './access-policy.js';
 import { type ArgumentBounds, badResponses, outOfBounds } from './argument-bounds.js';
 import { type AuditLog, argumentKeys, clipped } from './audit-log.js';
 import type { Catalog } from './catalog.js';
@@ -80,7 +80,15 @@ export class RegistryHandler {
     this.#parts = parts;
   }
 
-  async handle({ method, params }: RpcRequest, context: RpcContext): Promise<RpcResult> {
+  handle(request: RpcRequest, context: RpcContext): Promise<RpcResult> {
+    try {
+      return this.#route(request, context);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  #route({ method, params }: RpcRequest, context: RpcContext): Promise<RpcResult> {
     const { tools, resources, templates, prompts } = this.#parts.catalogs;
     this.#checkExpiry(method, context);
     switch (method) {
@@ -100,7 +108,7 @@ export class RegistryHandler {
         this.#requires('resources', method);
         text(params.uri, 'uri');
         // Giving something up needs no permission, and the answer tells nothing.
-        return {};
+        return Promise.resolve({});
       case 'prompts/list':
         return this.#requires('prompts', method).#list('prompts', method, prompts, params, context);
       case 'prompts/get':
@@ -152,10 +160,14 @@ export class RegistryHandler {
   }
 
   /** The entry, if the caller may use it. Every other way ends in the same error as for an entry that is not there. */
-  async #guarded<E extends Entry>(entry: E | undefined, target: Target, context: RpcContext): Promise<E> {
-    const decision = entry === undefined ? unknown(target.kind) : await this.#parts.gatekeeper.decide(entry, context);
-    if (entry !== undefined && decision.allowed) return entry;
-    throw this.#denied(decision as Denial, target, context);
+  #guarded<E extends Entry>(entry: E | undefined, target: Target, context: RpcContext): E | Promise<E> {
+    if (entry === undefined) throw this.#denied(unknown(target.kind), target, context);
+    const settle = (decision: Decision): E => {
+      if (decision.allowed) return entry;
+      throw this.#denied(decision, target, context);
+    };
+    const decision = this.#parts.gatekeeper.decide(entry, context);
+    return decision instanceof Promise ? decision.then(settle) : settle(decision);
   }
 
   #denied({ reason, scopes }: Denial, { kind, name, method }: Target, context: RpcContext): RpcError {
@@ -167,7 +179,8 @@ export class RegistryHandler {
 
   async #callTool(params: JsonObject, context: RpcContext): Promise<RpcResult> {
     const name = text(params.name, 'name');
-    const tool = await this.#guarded(this.#parts.catalogs.tools.get(name), { kind: 'tool', name, method: 'tools/call' }, context);
+    const guarded = this.#guarded(this.#parts.catalogs.tools.get(name), { kind: 'tool', name, method: 'tools/call' }, context);
+    const tool = guarded instanceof Promise ? await guarded : guarded;
     const args = argumentsOf(params);
     const { bounds, onError, gatekeeper } = this.#parts;
     const run: ToolRun = {
@@ -196,13 +209,16 @@ export class RegistryHandler {
 
   /** Asks once more when the arguments are known. That the entry exists is no secret from who got this far. */
   #admission(entry: Entry, context: RpcContext) {
-    return async (args: JsonObject): Promise<void> => {
-      const decision = await this.#parts.gatekeeper.admit(entry, context, args);
+    const settle = (decision: Decision): void => {
       if (decision.allowed) return;
       const { reason: auditReason, scopes } = decision;
       const { code, message, data, headers } = scopes === undefined ? FORBIDDEN : insufficientScope(scopes.required, auditReason);
       const options = { auditReason, ...(data === undefined ? {} : { data }), ...(headers === undefined ? {} : { headers }) };
       throw new RefusedCall(`${entry.kind}.denied`, code, message, options);
+    };
+    return (args: JsonObject): void | Promise<void> => {
+      const decision = this.#parts.gatekeeper.admit(entry, context, args);
+      return decision instanceof Promise ? decision.then(settle) : settle(decision);
     };
   }
 
@@ -313,7 +329,7 @@ export class RegistryHandler {
     }
   }
 
-  async #sealed(outcome: Outcome, binding: StateBinding): Promise<Outcome> {
+  #sealed(outcome: Outcome, binding: StateBinding): Outcome | Promise<Outcome> {
     const { resultType, requestState } = outcome.result;
     if (resultType !== 'input_required' || requestState === undefined) return outcome;
     return this.#hidingDetails('Asking for input failed', async () => {

@@ -39,7 +39,8 @@ export type Validated = { readonly value: unknown } | { readonly problems: reado
 /** A schema prepared once, at registration. */
 export interface CompiledSchema {
   readonly json: JsonObject;
-  validate(value: unknown): Promise<Validated>;
+  /** A promise only where the schema answers with one. */
+  validate(value: unknown): Validated | Promise<Validated>;
 }
 
 /** More are no help to a model, and a hostile argument could cause millions. */
@@ -69,14 +70,18 @@ export function compileSchema(schema: Schema, direction: 'input' | 'output', opt
   }
   return {
     json,
-    async validate(value) {
-      const result = await standard.validate(value);
-      if (result.issues === undefined) return { value: result.value };
-      const problems = result.issues.slice(0, MAX_PROBLEMS).map((issue) => `${pathOf(root, issue)}: ${issue.message}`);
-      const more = result.issues.length - problems.length;
-      return { problems: more > 0 ? [...problems, `and ${more} more`] : problems };
+    validate(value) {
+      const result = standard.validate(value);
+      return 'then' in result ? Promise.resolve(result).then((later) => validated(root, later)) : validated(root, result);
     },
   };
+}
+
+function validated(root: string, result: SchemaResult<unknown>): Validated {
+  if (result.issues === undefined) return { value: result.value };
+  const problems = result.issues.slice(0, MAX_PROBLEMS).map((issue) => `${pathOf(root, issue)}: ${issue.message}`);
+  const more = result.issues.length - problems.length;
+  return { problems: more > 0 ? [...problems, `and ${more} more`] : problems };
 }
 
 function pathOf(root: string, { path = [] }: SchemaIssue): string {

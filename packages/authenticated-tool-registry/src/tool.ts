@@ -9,7 +9,7 @@ import { checkHeaderParameters } from './header-parameters.js';
 import { type CompiledMask, compileMasks, type Mask, masked } from './mask.js';
 import { type Presentation, presented } from './presentation.js';
 import { checkedQuota, type Quota } from './quota.js';
-import { type CompiledSchema, compileSchema, type Schema, type SchemaInput, type SchemaOutput } from './schema.js';
+import { type CompiledSchema, compileSchema, type Schema, type SchemaInput, type SchemaOutput, type Validated } from './schema.js';
 import { isToolError } from './tool-error.js';
 
 /** Hints about a tool's behaviour. Clients must not trust them, and the registry does not act on them. */
@@ -120,8 +120,8 @@ export interface ToolRun {
   readonly bounds: ArgumentBounds;
   /** Told of failures whose details the caller does not see. */
   readonly onError: (error: Error) => void;
-  /** Rejects with an `RpcError` when the caller may not call with these arguments. */
-  readonly admit: (args: JsonObject) => Promise<void>;
+  /** Throws or rejects with an `RpcError` when the caller may not call with these arguments. */
+  readonly admit: (args: JsonObject) => void | Promise<void>;
   /** Runs the tool and charges its quota for success. */
   readonly charge: (run: () => Promise<Outcome>) => Promise<Outcome>;
   /** The masks that hide something from this caller. */
@@ -144,13 +144,16 @@ export async function runTool(
   };
   try {
     const problem = outOfBounds(args, bounds);
-    const checked = problem === undefined ? await validateArguments(tool, args) : { problems: [problem] };
+    const validated = problem === undefined ? validateArguments(tool, args) : { problems: [problem] };
+    const checked = validated instanceof Promise ? await validated : validated;
     if ('problems' in checked)
       return failed(`Invalid arguments for tool '${tool.key}':\n${checked.problems.join('\n')}`, 'invalid arguments');
     const value = checked.value as JsonObject;
-    await admit(value);
+    const admission = admit(value);
+    if (admission !== undefined) await admission;
     const masks = masksFor(value);
-    return await charge(async () => toOutcome(tool, await tool.handler(value as never, context), masks));
+    const attempt = async () => toOutcome(tool, await tool.handler(value as never, context), masks);
+    return await (tool.quota === undefined ? attempt() : charge(attempt));
   } catch (error) {
     if (isRpcError(error)) throw error;
     if (isToolError(error)) return failed(error.message, `tool error: ${error.message}`);
@@ -158,7 +161,7 @@ export async function runTool(
   }
 }
 
-async function validateArguments(tool: ToolEntry, args: JsonObject) {
+function validateArguments(tool: ToolEntry, args: JsonObject): Validated | Promise<Validated> {
   if (tool.input !== undefined) return tool.input.validate(args);
   const unknown = Object.keys(args);
   return unknown.length === 0
@@ -166,7 +169,7 @@ async function validateArguments(tool: ToolEntry, args: JsonObject) {
     : { problems: unknown.slice(0, 10).map((key) => `arguments.${key}: this tool takes no arguments`) };
 }
 
-async function toOutcome(tool: ToolEntry, returned: unknown, masks: readonly CompiledMask[]): Promise<Outcome> {
+function toOutcome(tool: ToolEntry, returned: unknown, masks: readonly CompiledMask[]): Outcome | Promise<Outcome> {
   if (isInputRequired(returned)) return { result: { ...returned } as JsonObject };
   if (typeof returned === 'string' && tool.output === undefined) return { result: { content: [{ type: 'text', text: returned }] } };
   if (!isJsonObject(returned)) throw new Error(`returned ${returned === null ? 'null' : typeof returned}, which is not a tool result`);
@@ -178,7 +181,11 @@ async function toOutcome(tool: ToolEntry, returned: unknown, masks: readonly Com
     const result = masks.length > 0 ? { content: content as JsonObject[], isError } : returned;
     return { result, ...(isError ? { failure: 'the tool reported an error' } : {}) };
   }
-  const checked = await tool.output.validate(returned.structuredContent);
+  const checked = tool.output.validate(returned.structuredContent);
+  return checked instanceof Promise ? checked.then((later) => structured(returned, later, masks)) : structured(returned, checked, masks);
+}
+
+function structured(returned: JsonObject, checked: Validated, masks: readonly CompiledMask[]): Outcome {
   if ('problems' in checked) throw new Error(`returned what its output schema refuses: ${checked.problems.join('; ')}`);
   const full = checked.value as JsonObject;
   // What the tool says beside, in words or in `_meta`, may tell what is masked.

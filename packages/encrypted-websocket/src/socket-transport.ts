@@ -114,15 +114,24 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
    * @throws RpcError `unavailable` when the connection is, or gets, closed.
    */
   async send(message: JSONRPCMessage): Promise<void> {
-    this.write(message);
+    await this.sendText(JSON.stringify(message));
+  }
+
+  /** {@link send} for a message that is JSON already. */
+  async sendText(text: string): Promise<void> {
+    this.#write(text);
     while (this.#writable !== undefined) await this.#writable.promise;
     if (this.#closeCode !== undefined) throw gone();
   }
 
   /** Sends without waiting for the peer to read. @throws as {@link send} does, `payload_too_large` included. */
   write(message: object): void {
+    this.#write(JSON.stringify(message));
+  }
+
+  #write(text: string): void {
     if (this.#ending !== undefined || !this.#socket.isOpen) throw gone();
-    this.#options.traffic.sent(this.#dispatch(JSON.stringify(message)));
+    this.#options.traffic.sent(this.#dispatch(text));
     if (this.#writable === undefined && this.#socket.bufferedBytes > this.#options.maxBufferedBytes) this.#congest();
   }
 

@@ -66,10 +66,9 @@ export function keyOf(by: RateLimitDimensions, parts: KeyParts): string | undefi
 
 export function partsOf(request: RpcRequest, context: RpcContext): KeyParts {
   const { name } = request.params;
-  return {
-    principal: context.principal,
-    method: request.method,
-    ...(request.method === 'tools/call' && typeof name === 'string' ? { tool: name } : {}),
-    ...(context.remoteAddress === undefined ? {} : { remoteAddress: context.remoteAddress }),
-  };
+  const { principal, remoteAddress } = context;
+  const parts: { -readonly [Name in keyof KeyParts]: KeyParts[Name] } = { principal, method: request.method };
+  if (request.method === 'tools/call' && typeof name === 'string') parts.tool = name;
+  if (remoteAddress !== undefined) parts.remoteAddress = remoteAddress;
+  return parts;
 }

@@ -201,8 +201,12 @@ export class RateLimitedRPC {
     }
     if (this.#allowed.has(parts) || this.#exempt?.(request, context) === true) return undefined;
     const applied = this.#applying(request, context, parts);
-    const counted = applied.filter((application): application is RequestApplication => !isConcurrency(application.limit));
-    const limits = applied.map(({ limit }) => limit);
+    const counted: RequestApplication[] = [];
+    const limits: NamedLimit[] = [];
+    for (const application of applied) {
+      limits.push(application.limit);
+      if (!isConcurrency(application.limit)) counted.push(application as RequestApplication);
+    }
     if (counted.length === applied.length) return this.#pay(counted, limits, request, context, undefined);
     return this.#enterAndPay(applied, counted, limits, request, context);
   }
@@ -240,7 +244,7 @@ export class RateLimitedRPC {
     context: RpcContext,
     leave: (() => void) | undefined,
   ): EndOfCall | undefined | Promise<EndOfCall | undefined> {
-    if (counted.length === 0) return this.#end([], leave);
+    if (counted.length === 0) return this.#end([], [], leave);
     const settle = ({ allowed, verdicts }: LimitOutcome) => {
       const standings = counted.map(({ limit }, index) => ({ limit, verdict: verdicts[index] as LimitStanding['verdict'] }));
       if (!allowed) {
@@ -253,18 +257,17 @@ export class RateLimitedRPC {
         const headers = limitHeaders(standings, limits);
         for (const name in headers) context.addResponseHeader(name, headers[name] as string);
       }
-      return this.#end(
-        counted.map((application, index) => ({ ...application, receipt: verdicts[index]?.receipt ?? 0 })),
-        leave,
-      );
+      return this.#end(counted, verdicts, leave);
     };
     const outcome = this.#counters.charge(counted.map(({ limit, key, cost }) => ({ rule: limit.rule, key, cost })));
     return outcome instanceof Promise ? outcome.then(settle) : settle(outcome);
   }
 
-  #end(paid: readonly (RequestApplication & { receipt: number })[], leave: (() => void) | undefined): EndOfCall | undefined {
-    const refundable = paid.filter(({ limit }) => limit.skipFailed === true || limit.skipSuccessful === true);
-    if (refundable.length === 0 && leave === undefined) return undefined;
+  #end(counted: readonly RequestApplication[], verdicts: LimitOutcome['verdicts'], leave: (() => void) | undefined): EndOfCall | undefined {
+    if (leave === undefined && !counted.some(isRefundable)) return undefined;
+    const refundable = counted
+      .map((application, index) => ({ ...application, receipt: verdicts[index]?.receipt ?? 0 }))
+      .filter(isRefundable);
     return async (ending) => {
       leave?.();
       if (ending === 'given up') return;
@@ -277,15 +280,17 @@ export class RateLimitedRPC {
   }
 
   #applying(request: RpcRequest, context: RpcContext, parts: KeyParts): { limit: NamedLimit; key: string; cost: number }[] {
-    return this.#limits.flatMap((limit) => {
+    const applied: { limit: NamedLimit; key: string; cost: number }[] = [];
+    for (const limit of this.#limits) {
       const { by, methods, tools } = limit;
-      if (methods === undefined ? UNLIMITED_METHODS.has(request.method) : !methods.includes(request.method)) return [];
-      if (tools !== undefined && (parts.tool === undefined || !tools.includes(parts.tool))) return [];
+      if (methods === undefined ? UNLIMITED_METHODS.has(request.method) : !methods.includes(request.method)) continue;
+      if (tools !== undefined && (parts.tool === undefined || !tools.includes(parts.tool))) continue;
       const key = typeof by === 'function' ? by(request, context) : keyOf(by, parts);
-      if (key === undefined) return [];
+      if (key === undefined) continue;
       const cost = isConcurrency(limit) ? 1 : costOf(limit, request, context);
-      return cost === 0 ? [] : [{ limit, key: boundedKey(key), cost }];
-    });
+      if (cost > 0) applied.push({ limit, key: boundedKey(key), cost });
+    }
+    return applied;
   }
 
   #refuse(make: (cause?: unknown) => RpcError, request: RpcRequest, context: RpcContext): RpcError {
@@ -306,6 +311,10 @@ export class RateLimitedRPC {
       return key === undefined ? [] : [{ limit, key: boundedKey(key) }];
     });
   }
+}
+
+function isRefundable({ limit }: RequestApplication): boolean {
+  return limit.skipFailed === true || limit.skipSuccessful === true;
 }
 
 function claimsOf(found: readonly { readonly limit: NamedLimit; readonly key: string }[]): readonly SlotClaim[] {

@@ -76,12 +76,17 @@ export class LineTransport implements ChannelTransport {
   }
 
   async send(message: JSONRPCMessage): Promise<void> {
+    await this.sendText(JSON.stringify(message));
+  }
+
+  /** {@link send} for a message that is JSON already. */
+  async sendText(text: string): Promise<void> {
     if (this.#ended) throw new RpcError('unavailable', 'The connection is closed');
     if (this.#output.writableLength > this.#limits.maxBufferedBytes) {
       this.#output.destroy();
       throw new RpcError('unavailable', 'The peer does not read what it is sent');
     }
-    if (this.#output.write(`${JSON.stringify(message)}\n`)) return;
+    if (this.#output.write(`${text}\n`)) return;
     // Back-pressure: whoever sends waits until the peer has read.
     this.#drained ??= new Promise((resolve) => {
       const done = () => {

@@ -1,4 +1,5 @@
 import { type Clock, RpcError, type RpcMiddleware } from '@mcp-blocks/core';
+import { Deadlines } from './deadlines.js';
 
 /**
  * Ends requests that run longer than `timeoutMs`: the handler's signal aborts and the caller gets
@@ -6,6 +7,7 @@ import { type Clock, RpcError, type RpcMiddleware } from '@mcp-blocks/core';
  * stands still.
  */
 export function requestTimeout(timeoutMs: number, clock: Clock): RpcMiddleware {
+  const deadlines = new Deadlines(timeoutMs, clock);
   return (next) => (request, context) =>
     new Promise((resolve, reject) => {
       const { signal } = context;
@@ -21,7 +23,7 @@ export function requestTimeout(timeoutMs: number, clock: Clock): RpcMiddleware {
       };
       let leftMs = timeoutMs;
       let armedAt = clock.now();
-      let cancel = clock.setTimeout(expire, leftMs);
+      let cancel = deadlines.start(expire);
       let asking = 0;
       let finished = false;
 

@@ -1,12 +1,16 @@
-import type { JSONRPCMessage, McpServerFactory, Transport } from '@modelcontextprotocol/server';
+import type { JSONRPCMessage, McpServer, McpServerFactory, Transport } from '@modelcontextprotocol/server';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import { type Clock, systemClock } from '../clock.js';
 import { RpcError } from '../errors.js';
+import { isJsonObject, type JsonObject } from '../json.js';
+import type { JsonRpcMessage } from '../json-rpc.js';
 import type { EndedSession } from '../listener.js';
 import { MODERN_PROTOCOL_VERSION } from '../protocol.js';
 import type { RpcService } from '../service.js';
 import { toWireError } from '../wire.js';
 import type { Connection } from './connection.js';
+import { FastLane, type LaneCall } from './fast-lane.js';
+import { isModernEnvelope, type ModernRequest } from './modern-request.js';
 import { toSdkFactory } from './service-server.js';
 import { authorizeListen } from './subscriptions.js';
 
@@ -17,6 +21,8 @@ import { authorizeListen } from './subscriptions.js';
 export interface ChannelTransport extends Transport {
   pause?(): void;
   resume?(): void;
+  /** Sends a message that is JSON already. Absent: it is parsed for {@link Transport.send}. */
+  sendText?(text: string): Promise<void>;
 }
 
 /** Options of {@link serveChannel}. */
@@ -50,7 +56,7 @@ export interface ServedChannel {
 /**
  * Serves a service over one long-lived connection (WebSocket, Unix socket, stdio, in memory), in the era
  * the client opens with. Built on the SDK's `serveStdio`, which owns the era decision and
- * `subscriptions/listen`.
+ * `subscriptions/listen`; once it has settled on the modern era, requests take the {@link FastLane}.
  */
 export function serveChannel(
   service: RpcService,
@@ -66,10 +72,25 @@ export function serveChannel(
       onEnded?.({ transport: connection.transport, protocolVersion, durationMs: clock.now() - openedAt });
     }
   });
-  const factory = toSdkFactory(service, connection);
-  const serve: McpServerFactory = (request) => {
-    if (request.era === 'modern') bounded.protocolVersion = MODERN_PROTOCOL_VERSION;
-    return factory(request);
+  const { events, toolInputSchema } = service;
+  const factory = toSdkFactory(
+    {
+      get info() {
+        return service.info;
+      },
+      handler: (request, context) => {
+        bounded.reached(context.requestId);
+        return service.handler(request, context);
+      },
+      ...(events === undefined ? {} : { events }),
+      ...(toolInputSchema === undefined ? {} : { toolInputSchema: (name, caller) => service.toolInputSchema?.(name, caller) }),
+    },
+    connection,
+  );
+  const serve: McpServerFactory = async (request) => {
+    const server = (await factory(request)) as McpServer;
+    bounded.served(request.era, server);
+    return server;
   };
   const handle = serveStdio(serve, {
     transport: bounded,
@@ -83,6 +104,14 @@ export function serveChannel(
     close: () => handle.close(),
   };
 }
+
+/** Notifications that go to those who listen for them, whoever sends them. */
+const CHANGES: ReadonlySet<string> = new Set([
+  'notifications/tools/list_changed',
+  'notifications/prompts/list_changed',
+  'notifications/resources/list_changed',
+  'notifications/resources/updated',
+]);
 
 /** How many times the bound may wait while reading must not pause. */
 const MAX_WAITING_FACTOR = 16;
@@ -98,6 +127,15 @@ class BoundedTransport implements Transport {
   readonly #service: RpcService;
   readonly #connection: Connection;
   readonly #max: number;
+  readonly #lane: FastLane;
+  /** Whether the SDK stays in the modern era. Until it is known, the SDK sees every message. */
+  #isModern: boolean | undefined;
+  /** The SDK's server of the connection, once there is one. */
+  #server: McpServer | undefined;
+  /** Handed to the SDK and not yet by it to the service: those that come later must not overtake them. */
+  readonly #onTheirWay = new Set<string | number>();
+  /** On the fast lane, of those in progress. */
+  readonly #calls = new Map<string | number, LaneCall>();
   readonly #pending = new Set<string | number>();
   /** Requests that wait, in order of arrival. */
   readonly #waiting = new Map<string | number, JSONRPCMessage & { id: string | number }>();
@@ -117,10 +155,12 @@ class BoundedTransport implements Transport {
     this.#service = service;
     this.#connection = connection;
     this.#max = max;
+    this.#lane = new FastLane(service);
     wire.onmessage = (message) => this.#receive(message);
     wire.onerror = (error) => this.onerror?.(error);
     wire.onclose = () => {
       this.#gone.abort();
+      this.#cancelCalls();
       for (const id of [...this.#subscriptions.keys()]) this.#endSubscription(id);
       this.#pending.clear();
       this.#listening.clear();
@@ -130,6 +170,17 @@ class BoundedTransport implements Transport {
       ended();
       this.onclose?.();
     };
+  }
+
+  /** Told of the server that the SDK is about to serve the connection with. */
+  served(era: 'modern' | 'legacy', server: McpServer): void {
+    this.#server = server;
+    if (era === 'modern') this.protocolVersion = MODERN_PROTOCOL_VERSION;
+  }
+
+  /** Told of a request that the SDK has handed to the service. */
+  reached(id: string | number | undefined): void {
+    if (id !== undefined) this.#onTheirWay.delete(id);
   }
 
   get inFlight(): number {
@@ -150,6 +201,7 @@ class BoundedTransport implements Transport {
   }
 
   close(): Promise<void> {
+    this.#cancelCalls();
     return this.#wire.close();
   }
 
@@ -190,14 +242,62 @@ class BoundedTransport implements Transport {
       this.#balance();
       return;
     }
-    this.onmessage?.(message);
+    this.#forward(message);
     this.#balance();
   }
 
   #begin(message: JSONRPCMessage & { id: string | number }): void {
     this.#pending.add(message.id);
-    if ('method' in message && message.method === 'subscriptions/listen') void this.#listen(message);
-    else this.onmessage?.(message);
+    if ('method' in message && message.method === 'subscriptions/listen') {
+      void this.#listen(message);
+      return;
+    }
+    const isOpen = this.#isModern === true && this.protocolVersion === MODERN_PROTOCOL_VERSION && this.#onTheirWay.size === 0;
+    const request = isOpen ? this.#lane.admit(message as JsonRpcMessage, this.#connection) : undefined;
+    if (request !== undefined) {
+      void this.#call(message.id, request);
+      return;
+    }
+    this.#onTheirWay.add(message.id);
+    this.#forward(message);
+  }
+
+  /** Hands a message to the SDK, which decides for an era by the first one that is not `server/discover`. */
+  #forward(message: JSONRPCMessage): void {
+    if (this.#isModern === undefined && 'method' in message && message.method !== 'server/discover') {
+      const meta = (message.params as JsonObject | undefined)?._meta;
+      this.#isModern = 'id' in message && isJsonObject(meta) && isModernEnvelope(meta);
+    }
+    this.onmessage?.(message);
+  }
+
+  async #call(id: string | number, request: ModernRequest): Promise<void> {
+    const call = this.#lane.call(request, this.#connection, {
+      notify: async ({ method, params }) => {
+        // Who listens to changes, the SDK knows.
+        if (CHANGES.has(method)) await this.#server?.server.notification({ method, params } as never);
+        else await this.#wire.send({ jsonrpc: '2.0', method, params } as JSONRPCMessage, { relatedRequestId: id });
+      },
+    });
+    this.#calls.set(id, call);
+    const answer = await call.answer;
+    // Cancelled, and settled by that.
+    if (this.#calls.get(id) !== call || answer === undefined) return;
+    this.#calls.delete(id);
+    if (answer.failure !== undefined) this.#connection.onFailure?.(answer.failure);
+    try {
+      if (this.#wire.sendText === undefined) await this.#wire.send(JSON.parse(answer.text) as JSONRPCMessage);
+      else await this.#wire.sendText(answer.text);
+    } catch (error) {
+      this.onerror?.(error as Error);
+    } finally {
+      this.#settle(id);
+    }
+  }
+
+  #cancelCalls(): void {
+    for (const call of this.#calls.values()) call.cancel(new RpcError('cancelled', 'The connection is closed'));
+    this.#calls.clear();
   }
 
   #wait(message: JSONRPCMessage & { id: string | number }): void {
@@ -211,8 +311,15 @@ class BoundedTransport implements Transport {
 
   /** Forgets a cancelled request, which is never answered. True when it had not been handed on yet. */
   #cancel(params: unknown): boolean {
-    const id = (params as { requestId?: string | number } | undefined)?.requestId;
+    const { requestId: id, reason } = (params ?? {}) as { requestId?: string | number; reason?: unknown };
     if (id === undefined) return false;
+    const call = this.#calls.get(id);
+    if (call !== undefined && (reason === undefined || typeof reason === 'string')) {
+      this.#calls.delete(id);
+      call.cancel(new RpcError('cancelled', 'The request was cancelled'));
+      this.#settle(id);
+      return true;
+    }
     const waited = this.#waiting.delete(id);
     const wasListening = this.#listening.delete(id);
     this.#endSubscription(id);
@@ -237,7 +344,7 @@ class BoundedTransport implements Transport {
     // Cancelled meanwhile, or the connection is closed.
     if (this.#listening.get(id) !== message) return;
     this.#listening.delete(id);
-    if (refusal === undefined) this.onmessage?.(message);
+    if (refusal === undefined) this.#forward(message);
     else {
       this.#endSubscription(id);
       await this.#refuse(id, refusal);
@@ -258,6 +365,7 @@ class BoundedTransport implements Transport {
   }
 
   #settle(id: string | number): void {
+    this.#onTheirWay.delete(id);
     if (this.#pending.delete(id)) this.#settled();
   }
 

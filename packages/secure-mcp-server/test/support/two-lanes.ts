@@ -90,11 +90,11 @@ export interface Got {
 /** Of an answer, what is not said by its request. */
 const NEVER_EQUAL = ['date', 'content-length', 'mcp-session-id', 'transfer-encoding'];
 
-/** Two servers of the same service; one has the fast lane, on the other every request is the SDK's. */
-export async function startTwoLanes() {
-  const { service, seen } = obedientService();
+/** Leaves the requests of the principal `sdk` to the SDK, and tells which share of all the lane took. */
+export function countLane() {
   const admit = FastLane.prototype.admit;
   let admitted = 0;
+  let all = 0;
   const spy = vi.spyOn(FastLane.prototype, 'admit').mockImplementation(function (this: FastLane, ...args) {
     if (args[1].principal.id === 'sdk') return undefined;
     const request = admit.apply(this, args);
@@ -102,6 +102,13 @@ export async function startTwoLanes() {
     return request;
   });
   onTestFinished(() => spy.mockRestore());
+  return { admitted: () => admitted / all, asked: (count: number) => (all += count) };
+}
+
+/** Two servers of the same service; one has the fast lane, on the other every request is the SDK's. */
+export async function startTwoLanes() {
+  const { service, seen } = obedientService();
+  const { admitted, asked } = countLane();
   const agent = new Agent({ keepAlive: true });
   onTestFinished(() => agent.destroy());
   const servers = await Promise.all(
@@ -116,6 +123,7 @@ export async function startTwoLanes() {
   );
   /** The answers of both, and what both handlers saw. */
   const ask = async (sent: Sent) => {
+    asked(1);
     const outcomes = [];
     for (const { id, url } of servers) {
       const got = await post(agent, url, sent);
@@ -123,7 +131,7 @@ export async function startTwoLanes() {
     }
     return { fast: outcomes[0], sdk: outcomes[1] };
   };
-  return { ask, admitted: () => admitted };
+  return { ask, admitted };
 }
 
 function post(agent: Agent, url: URL, { method = 'POST', path = url.pathname, headers, body }: Sent): Promise<Got> {
