@@ -14,9 +14,11 @@ import { ServerGreeting } from './server-greeting.js';
 import type { NoiseEndpoints } from './server-noise.js';
 import type { ResolvedOptions } from './server-options.js';
 import { SESSION_HEADER, SUBPROTOCOL } from './subprotocols.js';
+import { turnShare } from './turn-share.js';
 
-/** Frames of one message. A message of 4 MiB in pieces of 1 KiB has as many; more are work without a purpose. */
-const MAX_FRAGMENTS = 4096;
+/** Frames of one message, each of so many bytes or more on average; smaller ones are work without a purpose. */
+const MIN_FRAGMENT_BYTES = 4_096;
+const MIN_FRAGMENTS = 256;
 
 /** A client that has been let in. */
 export interface Accepted {
@@ -79,7 +81,7 @@ export class Acceptor {
     socket.on('error', ignoreError);
     let refuse = (error: unknown, status?: number) => this.refuse(socket, error, status);
     let isRefused = false;
-    const cancelTimeout = clock.setTimeout(() => {
+    const giveUp = () => {
       // Whoever does not even take the refusal is cut.
       if (isRefused) {
         socket.destroy();
@@ -88,10 +90,13 @@ export class Acceptor {
       isRefused = true;
       refuse(new RpcError('timeout', 'The handshake took too long'), 408);
       this.audit(remoteAddress, 'timeout');
-    }, options.handshakeTimeoutMs);
+    };
+    let isIn = false;
+    const cancelTimeout = clock.setTimeout(() => turnShare.do(() => isIn || giveUp()), options.handshakeTimeoutMs);
     const isFull = this.#options.activeConnections() + this.#pending.size >= options.maxConnections || host.hasCapacity?.() === false;
     this.#enter(socket);
     const leave = () => {
+      isIn = true;
       cancelTimeout();
       this.#pending.delete(socket);
     };
@@ -217,7 +222,9 @@ export class Acceptor {
     const upgrader = new WebSocketServer({
       noServer: true,
       clientTracking: false,
-      maxFragments: MAX_FRAGMENTS,
+      // Pings are answered by whoever counts them.
+      autoPong: false,
+      maxFragments: Math.max(MIN_FRAGMENTS, Math.ceil(maxPayload / MIN_FRAGMENT_BYTES)),
       perMessageDeflate,
       maxPayload,
       handleProtocols: (_offered, request) => this.#answers.get(request)?.protocol ?? false,
@@ -244,7 +251,7 @@ export class Acceptor {
     this.#answers.set(request, answer);
     const upgrader = answer.protocol === SUBPROTOCOL ? this.#plain : this.#sealed;
     upgrader.handleUpgrade(request, socket, head, (webSocket: WebSocket) => {
-      opened = new NodeSocket(webSocket, socket as Socket);
+      opened = new NodeSocket(webSocket, socket as Socket, turnShare);
     });
     return opened;
   }

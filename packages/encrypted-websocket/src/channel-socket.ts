@@ -1,3 +1,5 @@
+import type { Clock } from '@mcp-blocks/core';
+
 /** What a {@link ChannelSocket} tells its owner. */
 export interface SocketEvents {
   /** A message: text as a string, binary as bytes. `byteLength` is what it measured on the wire, unmasked and inflated. */
@@ -30,6 +32,8 @@ export interface ChannelSocket {
   /** Stops reading, where the platform can. */
   pause?(): void;
   resume?(): void;
+  /** Reads no more than a little now and then, where the platform can: the peer broke a rule, and may go on. */
+  readSlowly?(clock: Clock): void;
   /** Starts the closing handshake. */
   close(code: number, reason: string): void;
   /** Cuts the connection without a word. */

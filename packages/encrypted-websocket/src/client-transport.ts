@@ -97,6 +97,7 @@ function dial(dialling: Dialling, { tls, pins, deflate }: Given): () => void {
   const socket = new WebSocket(url, protocol, {
     perMessageDeflate: deflate,
     followRedirects: false,
+    autoPong: false,
     maxPayload: maxFrameBytes,
     headers: { ...headers, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) },
     ...(url.protocol === 'wss:' ? tlsOptions(tls, pins) : {}),

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import type { CancelTimer, Clock } from '@mcp-blocks/core';
 import { refuseUntrusted } from '@mcp-blocks/core/node';
 import type { ResolvedOptions } from './server-options.js';
+import { turnShare } from './turn-share.js';
 
 /** What an {@link OwnPort} tells its owner. */
 export interface OwnPortEvents {
@@ -23,23 +24,21 @@ export class OwnPort {
   readonly #events: OwnPortEvents;
   readonly #server: Server;
   /** Sockets that have not asked for an upgrade, the oldest first. */
-  readonly #waiting = new Map<string, Socket>();
+  readonly #waiting = new Map<string, { readonly socket: Socket; readonly since: number }>();
+  #cancelCheck: CancelTimer | undefined;
   #stopWatching: CancelTimer = () => {};
 
   constructor(options: ResolvedOptions, events: OwnPortEvents) {
     this.#options = options;
     this.#events = events;
     const { tls, handshakeTimeoutMs } = options;
-    const timeouts = {
-      headersTimeout: handshakeTimeoutMs,
-      requestTimeout: handshakeTimeoutMs,
-      connectionsCheckingInterval: Math.min(handshakeTimeoutMs, 30_000),
-    };
+    // Sockets that wait are seen to here, one by one: Node would look after all of them at once, every now and then.
+    const timeouts = { headersTimeout: 0, requestTimeout: 0 };
     this.#server =
       tls === undefined
         ? createServer(timeouts, answerPlainRequest)
         : createTlsServer(
-            { ...timeouts, ...tls.serverOptions, handshakeTimeout: handshakeTimeoutMs, ALPNProtocols: ['http/1.1'] },
+            { ...timeouts, ...tls.serverOptions, handshakeTimeout: 2 * handshakeTimeoutMs, ALPNProtocols: ['http/1.1'] },
             answerPlainRequest,
           );
     if (tls !== undefined) {
@@ -48,8 +47,14 @@ export class OwnPort {
     }
     this.#server.on('connection', (socket: Socket) => this.#enter(socket));
     this.#server.on('upgrade', (request, socket, head) => {
-      this.#waiting.delete(nameOf(request.socket));
-      events.onUpgrade(request, socket, head);
+      this.#leave(nameOf(request.socket));
+      // Nobody else looks after it meanwhile.
+      const ignoreError = () => {};
+      socket.on('error', ignoreError);
+      turnShare.do(() => {
+        if (!socket.destroyed) events.onUpgrade(request, socket, head);
+        socket.off('error', ignoreError);
+      });
     });
   }
 
@@ -71,15 +76,40 @@ export class OwnPort {
   /** Whoever takes long makes room for whoever comes next, as in the handshake. */
   #enter(socket: Socket): void {
     const name = nameOf(socket);
-    this.#waiting.set(name, socket);
+    this.#waiting.set(name, { socket, since: this.#events.clock.now() });
     socket.once('close', () => {
-      if (this.#waiting.get(name) === socket) this.#waiting.delete(name);
+      if (this.#waiting.get(name)?.socket === socket) this.#leave(name);
     });
-    if (this.#waiting.size <= this.#options.maxHandshakes) return;
+    if (this.#waiting.size > this.#options.maxHandshakes) this.#cutOldest();
+    this.#cancelCheck ??= this.#events.clock.setTimeout(() => this.#checkOldest(), this.#options.handshakeTimeoutMs);
+  }
+
+  #leave(name: string): void {
+    this.#waiting.delete(name);
+    if (this.#waiting.size > 0) return;
+    this.#cancelCheck?.();
+    this.#cancelCheck = undefined;
+  }
+
+  #cutOldest(): void {
     const [oldest] = this.#waiting;
     if (oldest === undefined) return;
-    this.#waiting.delete(oldest[0]);
-    oldest[1].destroy();
+    this.#leave(oldest[0]);
+    oldest[1].socket.destroy();
+  }
+
+  /** Cuts who has waited too long, and looks again when the next one will have. */
+  #checkOldest(): void {
+    const [oldest] = this.#waiting.values();
+    if (oldest === undefined) return;
+    const { clock } = this.#events;
+    const remainingMs = oldest.since + this.#options.handshakeTimeoutMs - clock.now();
+    if (remainingMs > 0) {
+      this.#cancelCheck = clock.setTimeout(() => this.#checkOldest(), remainingMs);
+      return;
+    }
+    this.#cutOldest();
+    turnShare.do(() => this.#checkOldest());
   }
 
   /** New connections get the certificate that the options hold by now. */
@@ -90,6 +120,7 @@ export class OwnPort {
   /** Closes the port and what plain HTTP connections it has; resolves when every socket is gone. */
   close(): Promise<void> {
     this.#stopWatching();
+    this.#cancelCheck?.();
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();

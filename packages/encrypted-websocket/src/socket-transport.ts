@@ -11,7 +11,7 @@ import type { Traffic } from './traffic.js';
 export const CLOSE_GRACE_MS = 5_000;
 
 /** Pings and pongs that a peer may send within a time; each costs as much as a message, and no heartbeat needs so many. */
-const MAX_CONTROL_FRAMES = 1_000;
+const MAX_CONTROL_FRAMES = 100;
 const CONTROL_WINDOW_MS = 10_000;
 
 /** Options of {@link SocketTransport}. */
@@ -102,6 +102,12 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
     this.#socket.terminate();
   }
 
+  /** The peer broke a rule. */
+  #refuse(code: number, reason: string): void {
+    this.#socket.readSlowly?.(this.#options.clock);
+    void this.close(code, reason);
+  }
+
   async start(): Promise<void> {
     this.#socket.events = this;
     if (this.#options.channel !== undefined) this.#options.traffic.attach(this.#options.channel);
@@ -170,7 +176,7 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
     this.#heartbeat?.seen();
     if (this.#ending !== undefined) return;
     if ((typeof data === 'string') !== (this.#options.channel === undefined)) {
-      void this.close(CLOSE_CODES.unsupportedData, typeof data === 'string' ? 'messages are sealed' : 'messages are text');
+      this.#refuse(CLOSE_CODES.unsupportedData, typeof data === 'string' ? 'messages are sealed' : 'messages are text');
       return;
     }
     if (typeof data === 'string') this.#read(data, byteLength);
@@ -183,7 +189,7 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
       event = (this.#options.channel as NoiseChannel).open(frame);
     } catch {
       // One answer to whatever was wrong: nobody learns what the channel thought of a frame.
-      void this.close(CLOSE_CODES.noiseRefused);
+      this.#refuse(CLOSE_CODES.noiseRefused, '');
       return;
     }
     if (event.kind === 'close') {
@@ -195,7 +201,7 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
       try {
         text = decoder.decode(event.bytes);
       } catch {
-        void this.close(CLOSE_CODES.invalidText, 'not UTF-8');
+        this.#refuse(CLOSE_CODES.invalidText, 'not UTF-8');
         return;
       }
       this.#read(text, event.bytes.byteLength);
@@ -264,7 +270,7 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
     if (slowReaderTimeoutMs === undefined) return;
     this.#hold('congestion');
     this.#cancelSlowReader = clock.setTimeout(() => {
-      void this.close(CLOSE_CODES.slowReader, 'slow reader');
+      this.#refuse(CLOSE_CODES.slowReader, 'slow reader');
     }, slowReaderTimeoutMs);
   }
 
@@ -297,6 +303,7 @@ export class SocketTransport implements ChannelTransport, SocketEvents {
   failed(error: Error, code: number | undefined): void {
     if (code !== undefined && this.#ending === undefined) {
       this.#ending = { code, reason: '' };
+      this.#socket.readSlowly?.(this.#options.clock);
       this.#expectEnd();
     }
     this.onerror?.(error);

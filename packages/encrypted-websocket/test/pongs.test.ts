@@ -17,14 +17,14 @@ async function ping({ socket }: Raw, times: number): Promise<void> {
   }
 }
 
-it('a thousand pings within ten seconds are answered, one more ends the connection', async () => {
+it('a hundred pings within ten seconds are answered, one more ends the connection', async () => {
   const clock = new ManualClock();
   const host = testHost({ clock });
   const { url } = await listening(host);
   const raw = await openRaw(url);
-  await ping(raw, 1000);
+  await ping(raw, 100);
   await clock.advance(10_000);
-  await ping(raw, 1000);
+  await ping(raw, 100);
   raw.socket.send(modernRequest(1, 'tools/list'));
   expect(await raw.next()).toMatchObject({ id: 1 });
   raw.socket.ping('one more');
@@ -37,9 +37,9 @@ it('a thousand pings within ten seconds are answered, one more ends the connecti
 it('a message in as many fragments as there may be is taken, one more ends the connection', async () => {
   const { url } = await listening();
   const { socket, next, closed } = await openRaw(url);
-  for (let n = 1; n < 4096; n += 1) socket.send(' ', { fin: false });
+  for (let n = 1; n < 256; n += 1) socket.send(' ', { fin: false });
   socket.send('{}', { fin: true });
   expect((await next()).error?.code).toBe(-32600);
-  for (let n = 0; n <= 4096; n += 1) socket.send(' ', { fin: false });
+  for (let n = 0; n <= 256; n += 1) socket.send(' ', { fin: false });
   expect(await closed).toBe(1008);
 });
