@@ -7,6 +7,8 @@ import type { Door } from './client-server.ts';
 
 const PROGRAM = fileURLToPath(new URL('client-server.ts', import.meta.url));
 
+const MAX_DRAIN_MS = 30_000;
+
 /** A frozen process would not see that its parent has ended. */
 const running = new Set<ChildProcess>();
 
@@ -69,7 +71,10 @@ export class FaultyServer {
     const child = this.#child as ChildProcess;
     const ended = once(child, 'exit');
     child.kill(signal);
+    // One that does not end by itself is no client's fault.
+    const late = setTimeout(() => child.kill('SIGKILL'), MAX_DRAIN_MS);
     await ended;
+    clearTimeout(late);
     running.delete(child);
   }
 }

@@ -48,10 +48,12 @@ async function measure(): Promise<HeapReport> {
     ...configurationOf(order),
   });
   const reconnected = (count: number) =>
-    new Promise<void>((resolve) => {
+    new Promise<void>((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`no connection for ${order.patienceMs} ms`)), order.patienceMs);
       const look = () => {
         if (client.getMetrics().reconnects < count || client.getConnectionStatus().state !== 'connected') return;
         stop();
+        clearTimeout(late);
         resolve();
       };
       const stop = client.on('statusChange', look);
@@ -81,7 +83,7 @@ async function measure(): Promise<HeapReport> {
   // What fetch keeps for its next request is not the client's.
   await ask('cut HTTP');
   let leaked = beyond(before, process.getActiveResourcesInfo());
-  for (let waits = 0; leaked.length > 0 && waits < order.patienceMs / 50; waits += 1) {
+  for (let waits = 0; leaked.length > 0 && order.leak === undefined && waits < order.patienceMs / 50; waits += 1) {
     await new Promise((resolve) => setTimeout(resolve, 50));
     leaked = beyond(before, process.getActiveResourcesInfo());
   }

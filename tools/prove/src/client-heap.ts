@@ -17,7 +17,7 @@ export interface HeapOrder {
   readonly era: 'modern' | 'legacy';
   readonly reconnects: number;
   readonly leak?: Leak;
-  /** How long what is closed may take to be gone. */
+  /** How long a connection may take to come, and what is closed to be gone. */
   readonly patienceMs: number;
 }
 
@@ -33,20 +33,20 @@ export interface HeapReport {
   readonly fallbacks: number;
 }
 
+export interface HeapOptions {
+  readonly reconnects: number;
+  readonly patienceMs: number;
+  readonly leak?: Leak;
+  onReconnect?(): void;
+}
+
 /** Reconnects a client so often, and looks at what that leaves. */
-export async function measureHeap(world: World, reconnects: number, patienceMs: number, leak?: Leak): Promise<HeapReport> {
-  const { era } = world;
+export async function measureHeap(world: World, { onReconnect, ...options }: HeapOptions): Promise<HeapReport> {
   const [websocket, http] = [world.websocket.proxy, world.http.proxy];
-  const order = {
-    http: http.port,
-    websocket: websocket.port,
-    era,
-    reconnects,
-    patienceMs,
-    ...(leak === undefined ? {} : { leak }),
-  };
-  const child = fork(PROGRAM, [JSON.stringify(order satisfies HeapOrder)], { execArgv: ['--expose-gc'] });
+  const order: HeapOrder = { http: http.port, websocket: websocket.port, era: world.era, ...options };
+  const child = fork(PROGRAM, [JSON.stringify(order)], { execArgv: ['--expose-gc'] });
   const serve = async (request: HeapRequest) => {
+    if (request !== 'cut HTTP') onReconnect?.();
     if (request === 'shut the WebSocket') websocket.shut();
     if (request === 'open the WebSocket') await websocket.open();
     else if (request === 'cut HTTP') http.cut();

@@ -101,6 +101,8 @@ export interface HeapTrial {
   readonly maxGrowthBytes: number;
   /** Numbers kept with every connection that leaks. */
   readonly ballast: number;
+  /** How long a connection may take to come. */
+  readonly patienceMs: number;
 }
 
 /** The planted bugs that were not found, on a world of their own. */
@@ -114,7 +116,11 @@ export async function unnoticedMutants(heap: HeapTrial): Promise<string[]> {
     for (const [name, mutant] of Object.entries(MUTANTS)) {
       if (!(await isNoticed(mutant, world, ledger, book))) unnoticed.push(`a client that ${name}`);
     }
-    const { leaked, points } = await measureHeap(world, heap.reconnects, 0, { ballast: heap.ballast });
+    const { leaked, points } = await measureHeap(world, {
+      reconnects: heap.reconnects,
+      patienceMs: heap.patienceMs,
+      leak: { ballast: heap.ballast },
+    });
     if (leaked.length < heap.reconnects) unnoticed.push('a client that keeps a timer per reconnect');
     if (slopeOf(points) * heap.reconnects <= heap.maxGrowthBytes) unnoticed.push('a client that keeps an SDK client per reconnect');
     return unnoticed;

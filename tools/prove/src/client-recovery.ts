@@ -19,7 +19,7 @@ export async function recoverFromKills(
   world: World,
   book: CallBook,
   kills: number,
-  options: { readonly seed: number; readonly patienceMs: number },
+  options: { readonly seed: number; readonly patienceMs: number; onKill(): void },
 ): Promise<Recovery> {
   const random = mulberry(options.seed);
   const workload = loadOn(world, book, options.seed);
@@ -41,6 +41,7 @@ export async function recoverFromKills(
     else times.push(ms);
     await killed;
     await world.websocket.launch();
+    options.onKill();
   }
   await workload.stop(options.patienceMs);
   return { times, totals: workload.totals };

@@ -10,10 +10,16 @@ import { type ClientTotals, TIMEOUT_MS } from './client-workload.ts';
 import type { Finding, Proof } from './proof.ts';
 
 const CALLS_PER_FAULT = 100;
+/** Worlds are in turn of the modern and of the legacy era. */
+const ERAS = 2;
 const FAULTS_PER_KILL = 25;
 const MAX_WORLDS = 8;
 const FAULTS_PER_WORLD = 15;
 const MAX_KILLED_WORLDS = 4;
+
+/** What a kill and a reconnect take, beside a fault. */
+const STEPS_PER_KILL = 5;
+const RECONNECTS_PER_STEP = 10;
 
 /** Whoever waits longer than this has been forgotten, however busy the machine is. */
 const PATIENCE_MS = 60_000;
@@ -22,8 +28,8 @@ const PATIENCE_MS = 60_000;
 const TIMED = 1000;
 const MAX_P99_MS = 500;
 
-const HEAP_TRIAL: HeapTrial = { reconnects: 2000, maxGrowthBytes: 1_000_000, ballast: 0 };
-const SHORT_HEAP_TRIAL: HeapTrial = { reconnects: 60, maxGrowthBytes: 5_000_000, ballast: 40_000 };
+const HEAP_TRIAL: HeapTrial = { reconnects: 2000, maxGrowthBytes: 1_000_000, ballast: 0, patienceMs: PATIENCE_MS };
+const SHORT_HEAP_TRIAL: HeapTrial = { reconnects: 60, maxGrowthBytes: 5_000_000, ballast: 40_000, patienceMs: PATIENCE_MS };
 
 /** What was found. */
 interface Results {
@@ -68,14 +74,18 @@ export const proof: Proof = {
 
 /** Worlds that know nothing of each other, struck all at once; then some of them for what kills and reconnects cost. */
 async function faceFaults(n: number, trial: HeapTrial, progress: (done: number) => void): Promise<Results> {
-  const size = Math.min(MAX_WORLDS, Math.max(2, Math.floor(n / FAULTS_PER_WORLD)));
+  const size = Math.min(MAX_WORLDS, Math.max(ERAS, Math.floor(n / FAULTS_PER_WORLD)));
   const book = new CallBook();
   const ledger = await Ledger.start();
   const faults = new Map<FaultName, number>(FAULT_NAMES.map((name) => [name, 0]));
+  const kills = Math.ceil(n / FAULTS_PER_KILL);
+  const reconnects = Math.max(trial.reconnects, n);
+  const steps = n + STEPS_PER_KILL * kills + (ERAS * reconnects) / RECONNECTS_PER_STEP;
   let done = 0;
+  const step = (size: number) => progress(Math.min(n, Math.floor((n * (done += size)) / steps)));
   const onFault = (name: FaultName) => {
     faults.set(name, (faults.get(name) as number) + 1);
-    progress((done += 1));
+    step(1);
   };
   try {
     const worlds = await startWorlds(size, ledger.port);
@@ -88,12 +98,19 @@ async function faceFaults(n: number, trial: HeapTrial, progress: (done: number) 
     );
     const seconds = (performance.now() - startedAt) / 1000;
     const some = worlds.slice(0, MAX_KILLED_WORLDS);
-    const kills = Math.ceil(n / FAULTS_PER_KILL / some.length);
     const recoveries = await Promise.all(
-      some.map((world, index) => recoverFromKills(world, book, kills, { seed: index + 1, patienceMs: PATIENCE_MS })),
+      some.map((world, index) =>
+        recoverFromKills(world, book, Math.ceil(kills / some.length), {
+          seed: index + 1,
+          patienceMs: PATIENCE_MS,
+          onKill: () => step(STEPS_PER_KILL),
+        }),
+      ),
     );
-    // One of each era.
-    const heaps = await Promise.all(worlds.slice(0, 2).map((world) => measureHeap(world, Math.max(trial.reconnects, n), PATIENCE_MS)));
+    const onReconnect = () => step(1 / RECONNECTS_PER_STEP);
+    const heaps = await Promise.all(
+      worlds.slice(0, ERAS).map((world) => measureHeap(world, { reconnects, patienceMs: PATIENCE_MS, onReconnect })),
+    );
     await endWorlds(worlds);
     const audit = await ledger.audit({ ambiguous: book.ambiguous });
     return {
