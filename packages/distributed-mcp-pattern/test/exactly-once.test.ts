@@ -131,7 +131,7 @@ describe('two nodes in processes of their own, and Redis', { timeout: 120_000 },
     open.push(() => store.close());
     const [a, b] = await Promise.all(
       ['a', 'b'].map(async (id) => {
-        const node = await startProcess('exactly-once-node.ts', { id, leaseMs, redis: place });
+        const node = await startProcess(new URL('fixtures/exactly-once-node.ts', import.meta.url), { id, leaseMs, redis: place });
         open.push(() => node.kill());
         return node;
       }),

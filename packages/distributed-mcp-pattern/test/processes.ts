@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-/** A program of `fixtures` in a process of its own, that tells its URL. */
+/** A program in a process of its own, that tells its URL. */
 export interface ProcessNode {
   readonly id: string;
   readonly url: string;
@@ -15,11 +15,8 @@ export interface ProcessNode {
 }
 
 /** Starts a program, with `order` as its argument; resolves when it listens. */
-export async function startProcess(
-  program: string,
-  order: { readonly id: string; readonly [name: string]: unknown },
-): Promise<ProcessNode> {
-  const child = fork(fileURLToPath(new URL(`fixtures/${program}`, import.meta.url)), [JSON.stringify(order)], {
+export async function startProcess(program: URL, order: { readonly id: string; readonly [name: string]: unknown }): Promise<ProcessNode> {
+  const child = fork(fileURLToPath(program), [JSON.stringify(order)], {
     // The built packages, as users have them.
     execArgv: ['--disable-warning=ExperimentalWarning'],
   });
@@ -32,7 +29,7 @@ export async function startProcess(
   });
   const until = async (isSo: () => boolean, what: string) => {
     while (!isSo()) {
-      const ended = exited.then(() => Promise.reject(new Error(`${program} ended before ${what}`)));
+      const ended = exited.then(() => Promise.reject(new Error(`${program.pathname} ended before ${what}`)));
       await Promise.race([nextMessage(child), ended]);
     }
   };

@@ -8,18 +8,21 @@ import { startHttpNode } from './http-node.js';
 import { startLegacyNode } from './legacy-node.js';
 import { type ProcessNode, redis, startProcess } from './processes.js';
 
+const COUNTING = new URL('fixtures/counting-node.ts', import.meta.url);
+const GATEWAY = new URL('fixtures/gateway-process.ts', import.meta.url);
+
 const open: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close();
 });
 
-async function start(program: string, order: Parameters<typeof startProcess>[1]): Promise<ProcessNode> {
+async function start(program: URL, order: Parameters<typeof startProcess>[1]): Promise<ProcessNode> {
   const node = await startProcess(program, order);
   open.push(() => node.kill());
   return node;
 }
 
-const startNodes = () => Promise.all(['a', 'b'].map((id) => start('counting-node.ts', { id })));
+const startNodes = () => Promise.all(['a', 'b'].map((id) => start(COUNTING, { id })));
 const namesOf = (nodes: readonly ProcessNode[]) => nodes.map(({ id, url }) => ({ id, url }));
 
 /** A TCP balancer: each connection goes to the next address. */
@@ -82,14 +85,14 @@ describe('legacy sessions through gateways in processes of their own, with Redis
   it('go on, at the same node and in the same session there, when the gateway is killed and another takes its place', async () => {
     const nodes = namesOf(await startNodes());
     const order = { id: 'gateway', nodes, redis: redis() };
-    const first = await start('gateway-process.ts', order);
+    const first = await start(GATEWAY, order);
     const balancer = await startBalancer([first.url]);
     const [alice, bob] = [await caller(balancer.url), await caller(balancer.url)];
     const at = (await alice.count()).split(' ')[0] as string;
     expect(await alice.count()).toBe(`${at} 2`);
     expect(await bob.count()).toMatch(/^[ab] 1$/);
     await first.kill();
-    const second = await start('gateway-process.ts', order);
+    const second = await start(GATEWAY, order);
     balancer.move([second.url]);
     expect(await alice.count()).toBe(`${at} 3`);
     expect(await bob.count()).toMatch(/^[ab] 2$/);
@@ -101,7 +104,7 @@ describe('legacy sessions through gateways in processes of their own, with Redis
   it('are served by two gateways in turn, and at the same time', async () => {
     const nodes = namesOf(await startNodes());
     const order = { nodes, redis: redis() };
-    const gateways = await Promise.all(['one', 'two'].map((id) => start('gateway-process.ts', { id, ...order })));
+    const gateways = await Promise.all(['one', 'two'].map((id) => start(GATEWAY, { id, ...order })));
     const balancer = await startBalancer(gateways.map(({ url }) => url));
     const callers = await Promise.all(Array.from({ length: 4 }, () => caller(balancer.url)));
     for (const { count } of callers) {
@@ -117,7 +120,7 @@ describe('legacy sessions through gateways in processes of their own, with Redis
   it('move to another node when theirs is gone, for every gateway, and stay there when it is back', async () => {
     const nodes = await startNodes();
     const order = { nodes: namesOf(nodes), redis: redis() };
-    const gateways = await Promise.all(['one', 'two'].map((id) => start('gateway-process.ts', { id, ...order })));
+    const gateways = await Promise.all(['one', 'two'].map((id) => start(GATEWAY, { id, ...order })));
     const balancer = await startBalancer(gateways.map(({ url }) => url));
     const { count } = await caller(balancer.url);
     const at = (await count()).split(' ')[0] as string;
@@ -127,19 +130,19 @@ describe('legacy sessions through gateways in processes of their own, with Redis
     const answer = await afterFailures(count);
     expect(answer).toBe(`${other.id} 1`);
     for (let n = 2; n <= 4; n += 1) expect(await count()).toBe(`${other.id} ${n}`);
-    await start('counting-node.ts', { id: own.id, port: Number(new URL(own.url).port) });
+    await start(COUNTING, { id: own.id, port: Number(new URL(own.url).port) });
     for (let n = 5; n <= 8; n += 1) expect(await count()).toBe(`${other.id} ${n}`);
   });
 
   it('begin anew in a session that their node has lost, once for every gateway', async () => {
     const [node] = await startNodes();
     const order = { nodes: namesOf([node!]), redis: redis() };
-    const gateways = await Promise.all(['one', 'two'].map((id) => start('gateway-process.ts', { id, ...order })));
+    const gateways = await Promise.all(['one', 'two'].map((id) => start(GATEWAY, { id, ...order })));
     const balancer = await startBalancer(gateways.map(({ url }) => url));
     const { count } = await caller(balancer.url);
     for (let n = 1; n <= 3; n += 1) expect(await count()).toBe(`a ${n}`);
     await node!.kill();
-    await start('counting-node.ts', { id: 'a', port: Number(new URL(node!.url).port) });
+    await start(COUNTING, { id: 'a', port: Number(new URL(node!.url).port) });
     const answer = await afterFailures(count);
     expect(answer).toBe('a 1');
     for (let n = 2; n <= 6; n += 1) expect(await count()).toBe(`a ${n}`);
@@ -166,7 +169,7 @@ const inSession = (sessionId?: string) => ({
 });
 
 it('a legacy node that was restarted is connected to anew, also where sessions are shared', { timeout: 180_000 }, async () => {
-  const node = await start('counting-node.ts', { id: 'a' });
+  const node = await start(COUNTING, { id: 'a' });
   const cluster = await startCluster(node.url);
   const count = async () => {
     const { content } = (await cluster.route('tools/call', { name: 'count' })) as { content: { text: string }[] };
@@ -174,7 +177,7 @@ it('a legacy node that was restarted is connected to anew, also where sessions a
   };
   expect([await count(), await count()]).toEqual(['a 1', 'a 2']);
   await node.kill();
-  await start('counting-node.ts', { id: 'a', port: Number(new URL(node.url).port) });
+  await start(COUNTING, { id: 'a', port: Number(new URL(node.url).port) });
   expect(await afterFailures(count)).toBe('a 1');
 });
 
