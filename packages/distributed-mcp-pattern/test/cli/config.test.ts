@@ -97,6 +97,7 @@ describe('a configuration that is in order', () => {
             discoveryMethod: 'static',
             discoveryConfig: { nodes: [{ id: 'n', url: 'ws://127.0.0.1:1/ws', weight: 2 }] },
             loadBalancingStrategy: 'p2c',
+            upstreamSessions: 'own',
           },
           f: { stdio: { command: 'node', args: ['server.js'], env: { TOKEN: { env: 'TOKEN' } } } },
         },
@@ -169,6 +170,7 @@ describe('a configuration that is refused', () => {
       'services."my orders": expected a name of letters, digits and -',
     ],
     [{ ...base, services: { orders: {} } }, 'services.orders: expected exactly one of urls, stdio and discoveryMethod'],
+    [{ ...base, services: { files: { stdio: { command: 'node' }, retry: {} } } }, 'services.files.retry: has no effect beside stdio'],
     [orders({ discoveryMethod: 'dns' }), 'services.orders: expected exactly one of urls, stdio and discoveryMethod'],
     [
       orders({ loadBalancingStrategy: 'fastest' }),

@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WebSocketClientTransport } from '@mcp-blocks/encrypted-websocket';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { McpServer as McpServerV1 } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { McpServer } from '@modelcontextprotocol/server';
 import { expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
 import { startHttpNode } from '../http-node.js';
+import { startLegacyNode } from '../legacy-node.js';
 import { connect, folder, GatewayCommand, startGateway } from './gateway-process.js';
 
 const LONG = { timeout: 300_000 };
@@ -248,13 +250,23 @@ it('ends with 1 when it cannot listen', LONG, async () => {
 });
 
 it('several gateways with one Redis share legacy sessions and limits, and a session outlives its gateway', LONG, async () => {
-  const node = await startNode('draw');
+  // Counts the calls of each session at it.
+  const node = await startLegacyNode(() => {
+    const server = new McpServerV1({ name: 'art', version: '1' });
+    let calls = 0;
+    server.registerTool('draw', {}, async () => {
+      calls += 1;
+      return { content: [{ type: 'text', text: `draw ${calls}` }] };
+    });
+    return server;
+  });
+  onTestFinished(() => node.kill());
   const config = {
     ...open,
     name: `shared-${crypto.randomUUID()}`,
     state: { provider: 'redis', endpoints: [{ env: 'REDIS' }] },
     rateLimits: { limits: [{ by: 'method', methods: ['tools/call'], requests: 2, windowMs: 3_600_000, name: crypto.randomUUID() }] },
-    services: { art: service(node.url) },
+    services: { art: { ...service(node.url), upstreamSessions: 'own' } },
   };
   const env = { REDIS: process.env.MCP_BLOCKS_REDIS_URL };
   const [first, second] = [startGateway(config, env), startGateway(config, env)];
@@ -265,10 +277,10 @@ it('several gateways with one Redis share legacy sessions and limits, and a sess
   const fetchActive = (input: string | URL, init?: RequestInit) => fetch(new URL(new URL(input).pathname, active), init);
   await client.connect(new StreamableHTTPClientTransport(new URL(active), { fetch: fetchActive }));
   onTestFinished(() => client.close());
-  expect(textOf(await client.callTool({ name: 'draw' }))).toBe('draw');
+  expect(textOf(await client.callTool({ name: 'draw' }))).toBe('draw 1');
   first.command.child.kill('SIGKILL');
   await first.command.ended;
   active = urls[1] as string;
-  expect(textOf(await client.callTool({ name: 'draw' })), 'the same session at the other gateway').toBe('draw');
+  expect(textOf(await client.callTool({ name: 'draw' })), 'the same sessions at the other gateway').toBe('draw 2');
   await expect(client.callTool({ name: 'draw' }), 'which counts on').rejects.toThrow('Too many requests');
 });

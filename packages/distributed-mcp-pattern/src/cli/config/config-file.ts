@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { JsonValue } from '@mcp-blocks/core';
-import { ConfigFileError, type ConfigProblem, parseJson, schemaProblems } from './problems.js';
+import { ConfigFileError, type ConfigProblem, parseJson, pathText, schemaProblems } from './problems.js';
 import { References } from './references.js';
 import { type GatewayFile, gatewaySchema } from './schema.js';
 
@@ -28,16 +28,26 @@ export function readConfigFile(path: string, env: NodeJS.ProcessEnv): ConfigFile
   if (problems.length === 0) {
     const schema = gatewaySchema((reference, secret) => references.resolve(reference, secret), absolute);
     const checked = schemaProblems(schema, expanded, raw);
-    if ('file' in checked) {
+    problems.push(...('file' in checked ? unusedOptions(raw) : checked.problems));
+    if ('file' in checked && problems.length === 0) {
       return {
         file: checked.file as GatewayFile,
         paths: [own, ...references.files],
         redact: (text) => references.redact(text),
       };
     }
-    problems.push(...checked.problems);
   }
   throw new ConfigFileError(problems.map(({ path: at, message }) => ({ path: at, message: references.redact(message) })));
+}
+
+/** A program has no nodes, and so none of their options. The schema cannot tell an option from its default. */
+function unusedOptions(raw: unknown): ConfigProblem[] {
+  const { services } = raw as { readonly services: Readonly<Record<string, object>> };
+  return Object.entries(services).flatMap(([name, entry]) => {
+    if (!('stdio' in entry)) return [];
+    const others = Object.keys(entry).filter((key) => key !== 'stdio');
+    return others.map((key) => ({ path: pathText(['services', name, key]), message: 'has no effect beside stdio' }));
+  });
 }
 
 function textOf(path: string): string {

@@ -35,6 +35,7 @@ export function serviceSchema(parts: SchemaParts) {
       loadBalancingStrategy: strategy.default('round-robin'),
       routingRules: z.array(routingRule.extend({ strategy: strategy.exactOptional() })).default([]),
       ...resilienceSchemas,
+      upstreamSessions: z.enum(['shared', 'own']).exactOptional(),
       requestTimeout: positiveOrNone,
       connectionIdleTimeout: positiveOrNone,
       credentials: credentialsSchema(parts).describe("The gateway's own, for the nodes; none by default").exactOptional(),
