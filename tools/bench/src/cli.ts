@@ -12,6 +12,7 @@ import { benchPickCost } from './pick-cost.ts';
 import { findPinning } from './pinning.ts';
 import { progressOn } from './progress.ts';
 import { document, headline, type RunDescription, tables } from './report.ts';
+import { benchSecured } from './secured/secured-bench.ts';
 import { benchWebSocket } from './websocket/websocket-bench.ts';
 
 const DOCS = fileURLToPath(new URL('../../../docs', import.meta.url));
@@ -24,6 +25,7 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   if (args[0] === 'gateway') return benchGateway(args.slice(1));
+  if (args[0] === 'secured') return benchSecured(args.slice(1));
   if (args[0] === 'websocket') {
     await benchWebSocket(args.slice(1));
     return 0;

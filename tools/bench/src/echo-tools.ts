@@ -8,13 +8,13 @@ export interface EchoTool {
 }
 
 /**
- * The ten tools of every contender. `z` is given, not imported: each contender validates with the zod of
+ * The tools of every contender, ten unless told. `z` is given, not imported: each contender validates with the zod of
  * its own installation, and each builds the schemas once, outside the request.
  */
-export function echoTools(z: typeof Zod): readonly EchoTool[] {
+export function echoTools(z: typeof Zod, count = 10): readonly EchoTool[] {
   return [
     { name: 'echo', description: 'Answers with the text it is given.', input: z.object({ text: z.string().min(1).max(1000) }) },
-    ...Array.from({ length: 9 }, (_, index) => ({
+    ...Array.from({ length: count - 1 }, (_, index) => ({
       name: `record_${index + 1}`,
       description: `Keeps a record of kind ${index + 1}.`,
       input: z.object({

@@ -18,6 +18,7 @@ export const USAGE = `Usage: npm run bench -- [options]
        npm run bench -- balance [options]
        npm run bench -- client [--quick]   the client; see its --help
        npm run bench -- gateway [options]   the gateway beside other proxies; see its --help
+       npm run bench -- secured [options]   the secured server in depth; see its --help
        npm run bench -- websocket [options]   WebSocket connections; see its --help
 
 Measures a tools/call echo with ten tools registered, 32 connections, the server on one core: requests per second,

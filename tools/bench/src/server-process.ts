@@ -20,6 +20,8 @@ export interface ServerAnnouncement {
   readonly refused?: readonly (string | null)[];
   /** An audit trail that must hold every call when the server has ended. */
   readonly auditFile?: string;
+  /** Where a pool of workers tells how it is. */
+  readonly statusUrl?: string;
 }
 
 const START_TIMEOUT_MS = 30_000;

@@ -9,10 +9,17 @@ const AUDIENCE = 'https://bench.example';
 /** A limit that is kept and counted for every call, but never reached: refusals are cheap and would flatter the figures. */
 export const NEVER_REACHED = 1_000_000_000;
 
+/** Checks the tokens of the {@link TestIssuer} with this key. */
+export const tokensOf = (key: KeyObject | string) => jwt({ key, algorithms: ['ES256'], issuer: ISSUER, audience: AUDIENCE });
+
 /** Gives out tokens (ES256), and checks them. */
 export class TestIssuer {
   readonly #keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  readonly authenticator = jwt({ key: this.#keys.publicKey, algorithms: ['ES256'], issuer: ISSUER, audience: AUDIENCE });
+  readonly authenticator = tokensOf(this.#keys.publicKey);
+
+  get publicKey(): string {
+    return this.#keys.publicKey.export({ type: 'spki', format: 'pem' }) as string;
+  }
 
   /** Values of `Authorization` of 32 callers with a role. */
   callers(role: string): string[] {

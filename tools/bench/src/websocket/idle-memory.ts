@@ -21,9 +21,14 @@ const MOST_PER_PROCESS = 5000;
 const WARM_UP = 100;
 
 /** Opens `connections` to a server of each kind, ours a whole MCP server, and divides what that has grown by. */
-export async function measureIdle(connections: number, pinning: Pinning, step: (text: string) => void): Promise<readonly IdleRow[]> {
+export async function measureIdle(
+  connections: number,
+  pinning: Pinning,
+  step: (text: string) => void,
+  kinds: readonly Kind[] = KINDS,
+): Promise<readonly IdleRow[]> {
   const rows: IdleRow[] = [];
-  for (const kind of KINDS) {
+  for (const kind of kinds) {
     step(`${connections} idle connections: ${kind.title}`);
     rows.push(await measureKind(kind, connections, pinning));
   }
