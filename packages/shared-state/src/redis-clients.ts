@@ -50,7 +50,8 @@ export function redisClient({ url, sentinels, clusterUrls, client }: RedisPlace,
 
 /** Another client for the same servers, for a subscriber. */
 export function duplicate(client: RedisClient): RedisClient {
-  if (client instanceof Redis) return client.duplicate({ ...AT_ONCE, lazyConnect: true });
+  // By itself it would subscribe anew and let nobody hear when that fails, which ends the process.
+  if (client instanceof Redis) return client.duplicate({ ...AT_ONCE, lazyConnect: true, autoResubscribe: false });
   return client.duplicate([], { lazyConnect: true });
 }
 

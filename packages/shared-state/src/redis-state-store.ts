@@ -8,6 +8,7 @@ import {
   type StateStore,
   stateArguments,
 } from '@mcp-blocks/core';
+import { Redis } from 'ioredis';
 import { duplicate, type RedisClient, type RedisPlace, redisClient } from './redis-clients.js';
 import { RedisConnection } from './redis-connection.js';
 import { ACQUIRE_LOCK, COMPARE_AND_SET, EXTEND_LOCK, INCREMENT, PUBLISH, RELEASE_LOCK, type RedisScript } from './redis-scripts.js';
@@ -71,6 +72,7 @@ export class RedisStateStore implements StateStore {
     this.#connectSubscriber = () => {
       const subscriber = duplicate(client);
       subscriber.on('message', (channel: string, text: string) => this.#deliver(channel, text));
+      if (subscriber instanceof Redis) subscriber.on('ready', () => this.#subscribeAnew(subscriber));
       return new RedisConnection(subscriber, timeoutMs, onError);
     };
   }
@@ -191,6 +193,12 @@ export class RedisStateStore implements StateStore {
     if (state.listeners.size > 0 || state.pending > 0 || this.#channels.get(name) !== state) return;
     this.#channels.delete(name);
     this.#leave(name);
+  }
+
+  /** After a lost connection. One on which that does not work is no use. */
+  #subscribeAnew(subscriber: Redis): void {
+    const names = [...this.#channels.keys()];
+    if (names.length > 0) subscriber.subscribe(...names).catch(() => subscriber.disconnect(true));
   }
 
   #leave(name: string): void {
