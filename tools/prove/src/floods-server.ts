@@ -5,7 +5,8 @@ import { type EncryptedWebSocketOptions, encryptedWebSocket } from '@mcp-blocks/
 import { SecureMCPServer } from '@mcp-blocks/secure-mcp-server';
 import { LONG_BYTES, NOISE_KEYS, NOISE_PROTOCOL, type Ports, type ServerSetting, type Usage } from './floods-setting.ts';
 
-const SAMPLE_MS = 50;
+/** Seldom, since it takes a thousandth of a second that somebody may wait for. */
+const SAMPLE_MS = 250;
 
 async function serve({ maxMessageBytes, ...setting }: ServerSetting): Promise<void> {
   const long = 'x'.repeat(LONG_BYTES);
