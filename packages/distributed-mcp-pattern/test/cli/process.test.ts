@@ -249,7 +249,7 @@ it('ends with 1 when it cannot listen', LONG, async () => {
   expect(command.lines.at(-1)).toMatchObject({ level: 'error', message: 'the gateway cannot serve' });
 });
 
-it('several gateways with one Redis share legacy sessions and limits, and a session outlives its gateway', LONG, async () => {
+it('several gateways with one Redis share legacy sessions at both ends, and a session outlives its gateway', LONG, async () => {
   // Counts the calls of each session at it.
   const node = await startLegacyNode(() => {
     const server = new McpServerV1({ name: 'art', version: '1' });
@@ -265,7 +265,6 @@ it('several gateways with one Redis share legacy sessions and limits, and a sess
     ...open,
     name: `shared-${crypto.randomUUID()}`,
     state: { provider: 'redis', endpoints: [{ env: 'REDIS' }] },
-    rateLimits: { limits: [{ by: 'method', methods: ['tools/call'], requests: 2, windowMs: 3_600_000, name: crypto.randomUUID() }] },
     services: { art: { ...service(node.url), upstreamSessions: 'own' } },
   };
   const env = { REDIS: process.env.MCP_BLOCKS_REDIS_URL };
@@ -282,5 +281,4 @@ it('several gateways with one Redis share legacy sessions and limits, and a sess
   await first.command.ended;
   active = urls[1] as string;
   expect(textOf(await client.callTool({ name: 'draw' })), 'the same sessions at the other gateway').toBe('draw 2');
-  await expect(client.callTool({ name: 'draw' }), 'which counts on').rejects.toThrow('Too many requests');
 });
