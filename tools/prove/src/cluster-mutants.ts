@@ -1,7 +1,7 @@
 import { type Account, Callers } from './cluster-callers.ts';
 import type { GatewayBug, NodeBug } from './cluster-orders.ts';
 import { until } from './cluster-processes.ts';
-import { amplification, ejectMany, panicTable } from './cluster-stages.ts';
+import { amplification, ejectMany, panicTable, STRICT_OUTAGES } from './cluster-stages.ts';
 import type { World } from './cluster-world.ts';
 
 /** Looks for a planted bug; resolves with whether it was found. */
@@ -84,7 +84,7 @@ export const GATEWAY_MUTANTS: Readonly<Record<GatewayBug, Search>> = {
     return world.violations.some((violation) => violation.startsWith('ejected'));
   },
   'no-panic': async (world) => (await panicTable(world)).length > 0,
-  'no-budget': async (world) => (await amplification(world, OUTAGE_CALLS)) > 1.2,
+  'no-budget': async (world) => (await amplification(world, STRICT_OUTAGES, OUTAGE_CALLS)) > 1.2,
   'no-failover': slowFailover(500),
 };
 

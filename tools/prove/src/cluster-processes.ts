@@ -5,7 +5,7 @@ import type { FromGateway, FromNode, GatewayOrder, GatewayView, NodeBug, NodeOrd
 
 const NODE = new URL('cluster-node.ts', import.meta.url);
 const GATEWAY = new URL('cluster-gateway.ts', import.meta.url);
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 const POLL_MS = 5;
 
 /** Waits for a state that must come; a generous limit keeps a proof that is broken from running for ever. */
@@ -142,6 +142,7 @@ export class GatewayProcess {
   readonly #child: ChildProcess;
   readonly violations: string[] = [];
   #url: string | undefined;
+  #ending: string | undefined;
   #view: GatewayView = { nodes: [], panic: false };
   #onView: (view: GatewayView) => void = () => {};
 
@@ -152,14 +153,13 @@ export class GatewayProcess {
       else if ('violation' in report) this.violations.push(report.violation);
       else this.#onView((this.#view = report.view));
     });
+    this.#child.once('exit', (code, signal) => (this.#ending = `A gateway ended with ${code ?? signal}`));
   }
 
   /** Resolves when it serves. */
-  async started(): Promise<void> {
-    let failure: string | undefined;
-    this.#child.once('exit', (code, signal) => (failure = `A gateway ended with ${code ?? signal}`));
-    await until('a gateway serves', () => {
-      if (failure !== undefined) throw new Error(failure);
+  started(): Promise<void> {
+    return until('a gateway serves', () => {
+      this.#assertAlive();
       return this.#url !== undefined;
     });
   }
@@ -177,11 +177,17 @@ export class GatewayProcess {
     this.#onView = listener;
   }
 
+  /** @throws Error when the gateway has ended, which no fault makes it do. */
   node(id: string): NodeView | undefined {
+    this.#assertAlive();
     return this.#view.nodes.find((node) => node.id === id);
   }
 
   end(): Promise<void> {
     return end(this.#child);
+  }
+
+  #assertAlive(): void {
+    if (this.#ending !== undefined) throw new Error(this.#ending);
   }
 }

@@ -1,5 +1,5 @@
 import { MCPClientPattern } from '@mcp-blocks/mcp-client-pattern';
-import { type GatewayView, PANIC_THRESHOLD } from './cluster-orders.ts';
+import { type GatewayView, PANIC_THRESHOLD, type Trouble } from './cluster-orders.ts';
 import { type GatewayProcess, until } from './cluster-processes.ts';
 import type { World } from './cluster-world.ts';
 
@@ -111,14 +111,21 @@ export async function ejectMany(world: World): Promise<readonly string[]> {
 }
 
 /** What becomes of every call in an outage. */
-const OUTAGES = ['unavailable', 'lost', 'silent'] as const;
+type Outage = NonNullable<Trouble['failing']>;
+
+export const OUTAGES: readonly Outage[] = ['unavailable', 'silent', 'lost'];
+/**
+ * Those in which a retry needs a place at once. Where a connection is lost it may wait for one: what a node that
+ * dies leaves behind is served elsewhere, and without breakers every call of such an outage tries three nodes.
+ */
+export const STRICT_OUTAGES: readonly Outage[] = ['unavailable', 'silent'];
 
 const CALLERS = 30;
 
-/** How many requests the nodes get for each call that the gateways get, in outages of every kind: the worst of them. */
-export async function amplification(world: World, calls: number): Promise<number> {
+/** How many requests the nodes get for each call that the gateways get, in outages of these kinds: the worst of them. */
+export async function amplification(world: World, outages: readonly Outage[], calls: number): Promise<number> {
   let worst = 0;
-  for (const failing of OUTAGES) {
+  for (const failing of outages) {
     const clients = world.gateways.map(({ url }) => {
       const credentials = { token: failing };
       // Its own retries are calls of the client's, and have a budget of their own.
