@@ -16,11 +16,16 @@ export interface LaneResponseOptions {
   readonly clock: Clock;
 }
 
-const EVENT_STREAM = {
-  'content-type': 'text/event-stream',
-  'cache-control': 'no-cache, no-transform',
-  'x-accel-buffering': 'no',
-};
+const EVENT_STREAM = ['content-type', 'text/event-stream', 'cache-control', 'no-cache, no-transform', 'x-accel-buffering', 'no'];
+
+const IN_TURN = new WeakMap<Readonly<Record<string, string>>, readonly string[]>();
+
+/** Names and values in turn. */
+function inTurn(headers: Readonly<Record<string, string>>): readonly string[] {
+  const known = IN_TURN.get(headers) ?? Object.entries(headers).flat();
+  IN_TURN.set(headers, known);
+  return known;
+}
 
 /** Proxies take a stream for dead on which nothing comes. */
 const KEEP_ALIVE_MS = 15_000;
@@ -75,22 +80,37 @@ export class LaneResponse implements LaneCarrier {
       response.end();
     } else if (answer !== undefined) {
       const { text, httpStatus, failure } = answer;
-      this.#begin(httpStatus, { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) }, failure?.headers);
+      this.#begin(httpStatus, ['content-type', 'application/json', 'content-length', String(Buffer.byteLength(text))], failure?.headers);
       response.end(text);
     }
     // Mostly the kernel has taken it all by now.
     if (!response.writableFinished) cutWhenStuck(response, this.#options.writeTimeoutMs);
   }
 
-  #begin(status: number, own: Readonly<Record<string, string>>, further: Readonly<Record<string, string>> = {}): void {
-    const headers: Record<string, string> = { ...this.#options.headers(), ...own };
-    if (this.#added !== undefined) for (const [name, value] of this.#added) if (!NODE_OWNED.has(name)) headers[name] = value;
-    for (const name in further) {
-      const key = name.toLowerCase();
-      if (!NODE_OWNED.has(key)) headers[key] = further[name] as string;
+  #begin(status: number, own: readonly string[], further?: Readonly<Record<string, string>>): void {
+    const base = this.#options.headers();
+    const isLast = this.#options.isLast();
+    // Names and values in turn are what Node writes fastest; whatever is said twice has to be looked at.
+    if (own === EVENT_STREAM || further !== undefined || isLast || !this.#addsOnlyTo(base)) {
+      const headers: Record<string, string> = { ...base };
+      for (let index = 0; index < own.length; index += 2) headers[own[index] as string] = own[index + 1] as string;
+      for (const [name, value] of [...(this.#added ?? []), ...Object.entries(further ?? {})]) {
+        if (!NODE_OWNED.has(name.toLowerCase())) headers[name.toLowerCase()] = value;
+      }
+      if (isLast) headers.connection = 'close';
+      this.#response.writeHead(status, headers);
+      return;
     }
-    if (this.#options.isLast()) headers['connection'] = 'close';
+    const headers = [...inTurn(base), ...own];
+    if (this.#added !== undefined) for (const [name, value] of this.#added) headers.push(name, value);
     this.#response.writeHead(status, headers);
+  }
+
+  /** Whether what was added has names that nothing else has. */
+  #addsOnlyTo(base: Readonly<Record<string, string>>): boolean {
+    if (this.#added === undefined) return true;
+    for (const name of this.#added.keys()) if (NODE_OWNED.has(name) || name === 'content-type' || Object.hasOwn(base, name)) return false;
+    return true;
   }
 
   #frame(text: string): void {
