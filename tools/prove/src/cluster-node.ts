@@ -9,6 +9,8 @@ import { RedisStateStore } from '@mcp-blocks/shared-state/redis';
 import { byName, CHECKER, type FromNode, type NodeBug, type NodeOrder, SERVICE, type ToNode, type Trouble } from './cluster-orders.ts';
 
 const MAX_WORK_MS = 4;
+/** Who has too much to do takes its time to say so. */
+const REFUSAL_MS = 50;
 const LATE_MS = 500;
 const ETCD_PAUSE_MS = 50;
 const WAIT_MS = 200;
@@ -30,7 +32,10 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function call(tool: unknown, token: string): Promise<void> {
   const { failing, slowMs = 0 } = trouble;
-  if (failing === 'unavailable') throw new RpcError('unavailable', 'In trouble');
+  if (failing === 'unavailable') {
+    await sleep(REFUSAL_MS);
+    throw new RpcError('unavailable', 'In trouble');
+  }
   if (failing !== undefined) await new Promise(() => {});
   await sleep(slowMs + Math.random() * MAX_WORK_MS);
   if (tool === 'read') return;

@@ -120,7 +120,8 @@ export const OUTAGES: readonly Outage[] = ['unavailable', 'silent', 'lost'];
  */
 export const STRICT_OUTAGES: readonly Outage[] = ['unavailable', 'silent'];
 
-const CALLERS = 30;
+/** Of each gateway: so many that the budget's share decides, not the few retries it always allows. */
+const CALLERS = 100;
 
 /** How many requests the nodes get for each call that the gateways get, in outages of these kinds: the worst of them. */
 export async function amplification(world: World, outages: readonly Outage[], calls: number): Promise<number> {
