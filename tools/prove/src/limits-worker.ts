@@ -84,7 +84,13 @@ function failOpen(store: LimitStore): LimitStore {
       const counters = store.open(rules, options);
       const yes = { allowed: true, used: 0, remaining: 0, resetMs: 0, retryAfterMs: 0, receipt: 0 };
       return {
-        charge: (charges) => counters.charge(charges).catch(() => ({ allowed: true, verdicts: charges.map(() => yes) })),
+        async charge(charges) {
+          try {
+            return await counters.charge(charges);
+          } catch {
+            return { allowed: true, verdicts: charges.map(() => yes) };
+          }
+        },
         peek: (charges) => counters.peek(charges),
         refund: (charges) => counters.refund(charges),
         reset: (charges) => counters.reset(charges),
