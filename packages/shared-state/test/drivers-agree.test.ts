@@ -46,8 +46,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     ([k, t]): Step =>
       async (s, tokens) => {
         const lock = await s.acquireLock(k, t);
-        if (lock !== undefined) tokens.set(k, lock.token);
-        return lock?.fencingToken;
+        if (lock === undefined) return 'held';
+        tokens.set(k, lock.token);
+        // How far it grows is the driver's; locks may have fences of their own.
+        const before = Number(tokens.get(`fence of ${k}`) ?? 0);
+        tokens.set(`fence of ${k}`, String(lock.fencingToken));
+        return lock.fencingToken > before;
       },
   ),
   fc.tuple(key, key, fc.constantFrom(50, 1_000)).map(
