@@ -86,9 +86,15 @@ describe('a WebSocket cut in the middle', () => {
   });
 
   it('never runs a call twice that may not be repeated, however often it is cut', async () => {
-    const { client, webSocketDoor, httpDoor, effects } = await start();
+    const { client, hold, release, webSocketDoor, httpDoor, effects } = await start();
     await client.connect();
+    const arrived = hold();
     const calls = Array.from({ length: 200 }, () => watch(client.callTool('pay')));
+    // Of these nobody can know.
+    await arrived;
+    webSocketDoor.cut();
+    httpDoor.cut();
+    release();
     for (let cut = 0; cut < 6; cut += 1) {
       await until(client, ({ state }) => state === 'connected');
       const before = effects.size;

@@ -52,8 +52,8 @@ describe('a server on several cores', LONG, () => {
     const session = (await new Caller(url).send(initialize, {})).headers['mcp-session-id'] as string;
     const inSession = { 'mcp-session-id': session, 'mcp-protocol-version': '2025-11-25' };
     expect((await new Caller(url).send({ jsonrpc: '2.0', method: 'notifications/initialized' }, inSession)).status).toBe(202);
-    const call = { jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'who', arguments: {} } };
-    const answers = await Promise.all(Array.from({ length: 6 }, () => new Caller(url).send(call, inSession)));
+    const call = (id: number) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'who', arguments: {} } });
+    const answers = await Promise.all(Array.from({ length: 6 }, (_, index) => new Caller(url).send(call(2 + index), inSession)));
     expect(answers.map(({ status }) => status)).toEqual(Array(6).fill(200));
     expect(new Set(answers.map(({ body }) => /"text":"(\d+)"/.exec(body)?.[1])).size).toBe(2);
 

@@ -55,6 +55,8 @@ interface Subscription {
   readonly after: number;
 }
 
+const OPEN_TIMEOUT_MS = 5_000;
+
 /**
  * {@link StateStore} in an SQLite file, for several processes of one machine.
  *
@@ -294,16 +296,24 @@ export class SqliteStateStore implements StateStore {
 }
 
 function openDatabase(path: string): DatabaseSync {
-  let database: DatabaseSync | undefined;
-  try {
-    // While opening, waiting in SQLite is right: nothing can be served before it is done.
-    database = new DatabaseSync(path, { timeout: 5_000 });
-    database.exec(SCHEMA);
-    database.exec('PRAGMA busy_timeout = 0');
-    return database;
-  } catch (cause) {
-    if (database?.isOpen) database.close();
-    throw new ConfigurationError('path', `'${path}' cannot be opened as an SQLite database: ${(cause as Error).message}`);
+  const deadline = Date.now() + OPEN_TIMEOUT_MS;
+  for (;;) {
+    let database: DatabaseSync | undefined;
+    try {
+      // While opening, waiting in SQLite is right: nothing can be served before it is done.
+      database = new DatabaseSync(path, { timeout: OPEN_TIMEOUT_MS });
+      database.exec(SCHEMA);
+      database.exec('PRAGMA busy_timeout = 0');
+      return database;
+    } catch (cause) {
+      if (database?.isOpen) database.close();
+      // SQLite does not wait where two processes make one new file's log at once.
+      if (isBusy(cause) && Date.now() < deadline) {
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+        continue;
+      }
+      throw new ConfigurationError('path', `'${path}' cannot be opened as an SQLite database: ${(cause as Error).message}`);
+    }
   }
 }
 

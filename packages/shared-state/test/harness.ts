@@ -43,6 +43,20 @@ export async function contend(store: StateStore, provider: string, endpoint: str
   expect(held.map(({ before }) => before)).toEqual(held.map((_, index) => index));
 }
 
+/** What went wrong when three processes opened the same `count` new files at the same time. */
+export async function openTogether(folder: string, count: number): Promise<unknown[]> {
+  const program = fileURLToPath(new URL('fixtures/opener.ts', import.meta.url));
+  const execArgv = ['--conditions=@mcp-blocks/source', '--disable-warning=ExperimentalWarning', '--import', hook];
+  const children = [1, 2, 3].map(() => fork(program, [folder, String(count)], { execArgv }));
+  onTestFinished(() => {
+    for (const child of children) child.kill('SIGKILL');
+  });
+  await Promise.all(children.map((child) => message(child, 'ready')));
+  const done = Promise.all(children.map((child) => message(child, 'done')));
+  for (const child of children) child.send('go');
+  return (await done).flat();
+}
+
 export const hook = new URL('fixtures/source.mjs', import.meta.url).href;
 
 function message(child: ChildProcess, name: string): Promise<unknown> {

@@ -1,10 +1,10 @@
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { ManualClock, stateStoreContract } from '@mcp-blocks/core/testing';
 import { describe, expect, it } from 'vitest';
 import { SqliteStateStore, type SqliteStateStoreOptions } from '../src/sqlite.js';
-import { contend, temporaryFile } from './harness.js';
+import { contend, openTogether, temporaryFile } from './harness.js';
 
 describe('the SQLite store, two on one file', () => {
   for (const { name, run } of stateStoreContract) {
@@ -121,4 +121,8 @@ it('names the path of a file that is no database', () => {
   const path = temporaryFile();
   writeFileSync(path, 'x'.repeat(2000));
   expect(() => new SqliteStateStore({ path })).toThrow(expect.objectContaining({ name: 'ConfigurationError', option: 'path' }));
+});
+
+it('a new file may be opened by several processes at once', async () => {
+  expect(await openTogether(dirname(temporaryFile()), 100)).toEqual([]);
 });
