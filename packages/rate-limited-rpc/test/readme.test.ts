@@ -4,10 +4,13 @@ import { compose, type RpcContext, RpcError, type RpcHandler } from '@mcp-blocks
 import { testContext, testPrincipal } from '@mcp-blocks/core/testing';
 import { limitFetch, RateLimitedRPC, RpcCaller } from '@mcp-blocks/rate-limited-rpc';
 import { clusterLimits, serveClusterLimits } from '@mcp-blocks/rate-limited-rpc/cluster';
+import { flexibleLimits } from '@mcp-blocks/rate-limited-rpc/flexible';
 import { redisLimits } from '@mcp-blocks/rate-limited-rpc/redis';
 import { limitTransport } from '@mcp-blocks/rate-limited-rpc/sdk';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
+import pg from 'pg';
+import { RateLimiterPostgres } from 'rate-limiter-flexible';
 import { expect, it } from 'vitest';
 
 function between(name: string): string {
@@ -30,6 +33,7 @@ it('the examples of the README are the ones run here', () => {
     lines(between('client')),
     lines(between('redis')),
     lines(between('cluster')),
+    lines(between('flexible')),
     lines(between('caller')),
   ]);
 });
@@ -84,6 +88,29 @@ it('limits several processes together', async () => {
   for (let i = 0; i < 3; i += 1) await handle({ method: 'tools/list', params: {} }, testContext({ principal }));
   expect(await other.getRateLimitStatus({ principal })).toMatchObject([{ used: 3, remaining: 97 }]);
   await Promise.all([limiter.close(), other.close()]);
+});
+
+it('counts in PostgreSQL', async () => {
+  const pool = new pg.Pool({ connectionString: process.env['MCP_BLOCKS_POSTGRES_URL'] as string });
+  await new Promise<void>((resolve, reject) => {
+    new RateLimiterPostgres(
+      { storeClient: pool, tableName: 'rate_limits', points: 1, duration: 1, clearExpiredByTimeout: false },
+      (error) => (error ? reject(error) : resolve()),
+    );
+  });
+  // flexible:start
+  // `limit` has `points`, `duration` in seconds and `keyPrefix`; the library can make the table beforehand.
+  const store = flexibleLimits({
+    limiter: (limit) => new RateLimiterPostgres({ ...limit, storeClient: pool, tableName: 'rate_limits', tableCreated: true }),
+  });
+  // flexible:end
+  const limiter = new RateLimitedRPC({ limits: [{ name: 'each', by: 'principal', requests: 2, windowMs: 60_000 }], store });
+  const context = testContext({ principal: testPrincipal({ id: randomUUID() }) });
+  const handle = compose(async () => ({}), [limiter.middleware]);
+  for (let i = 0; i < 2; i += 1) await handle({ method: 'tools/list', params: {} }, context);
+  await expect(handle({ method: 'tools/list', params: {} }, context)).rejects.toMatchObject({ code: 'rate_limited' });
+  await limiter.close();
+  await pool.end();
 });
 
 it('limits a bare transport and an endpoint', async () => {

@@ -1,0 +1,1 @@
+export { type FlexibleLimitsOptions, flexibleLimits } from './flexible/flexible-limits.js';
