@@ -83,7 +83,8 @@ function sentinel(server: URL, sentinels: readonly URL[], timeoutMs: number): Re
     sentinelCommandTimeout: timeoutMs,
     sentinelRetryStrategy: pause,
     retryStrategy: pause,
-    failoverDetector: true,
+    // No failoverDetector: one that speaks up while the client connects ends it for good. Sentinels cut a server's clients
+    // off when they make it a replica.
     // A primary that has become a replica: the command has not run, and the next one asks the Sentinels again.
     reconnectOnError: ({ message }) => message.startsWith('READONLY'),
     lazyConnect: true,
